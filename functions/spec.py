@@ -1,0 +1,43 @@
+"""FunctionSpec: the frozen value a worker runs from. Plain Python, no Django."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ArtifactKind(StrEnum):
+    """What the bytes of an artifact are."""
+
+    SOURCE = "source"
+    """UTF-8 text of one file, named after the handler's module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One immutable version of one function, whole: all a sandbox needs to run it."""
+
+    function_id: str
+    """UUID."""
+    function_name: str
+    version: int
+    runtime: str
+    """A key of `functions.runtimes.RUNTIMES`, e.g. ``python3.11``."""
+    handler: str
+    """``module.function``."""
+    memory_mb: int
+    timeout_sec: int
+    artifact: bytes = field(repr=False)
+    artifact_sha256: str
+    artifact_kind: ArtifactKind = ArtifactKind.SOURCE
+    env_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
+    network: str = "none"
+    """``none`` or ``egress``."""
+    max_concurrency: int = 0
+    """Runs at once over all workers; 0 is no limit of its own."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What a warm sandbox belongs to."""
+        return (self.function_id, self.version)

@@ -1,0 +1,113 @@
+"""Every setting of Nimbus: typed, range-checked, read from the environment here and nowhere else.
+
+`NIMBUS_PORT=9000` sets `port`. `DATABASE_URL` keeps its customary name. A wrong value stops the start with a
+sentence that names the variable.
+"""
+
+from __future__ import annotations
+
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MIB = 1024 * 1024
+
+
+class Config(BaseSettings):
+    """One value per knob; the default suits `make run` on a laptop."""
+
+    model_config = SettingsConfigDict(env_prefix="NIMBUS_", extra="ignore", frozen=True, populate_by_name=True)
+
+    # -- the web process
+    host: str = "127.0.0.1"
+    """Until there are keys, only loopback: anything else is refused."""
+    port: int = Field(8080, ge=1, le=65535)
+    allowed_hosts: str = ""
+    """More `Host` names to answer to, comma separated; loopback's are always there."""
+    debug: bool = False
+    secret_key: str = ""
+    """Django's SECRET_KEY; made and kept in `var/secret_key` when empty."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # -- what stands below
+    var_dir: Path = ROOT / "var"
+    """State of this node: SQLite, sockets, keys, files. Made when missing."""
+    database_url: str = Field("", validation_alias=AliasChoices("DATABASE_URL", "NIMBUS_DATABASE_URL"))
+    """Empty: SQLite in WAL mode under `var_dir`."""
+    redis_url: str = ""
+    """Empty: the embedded Redis that `runplatform` starts on `var_dir`/redis.sock."""
+
+    # -- limits of the API
+    max_event_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
+    max_result_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
+    max_request_bytes: int = Field(8 * MIB, ge=1024)
+    """Body of any other API call."""
+    max_log_bytes: int = Field(256 * 1024, ge=1024, le=4 * MIB)
+    """Of one invocation; the rest is dropped with a note."""
+    max_waiting_calls: int = Field(1000, ge=1)
+    """Synchronous calls one web process holds at once; more get 503."""
+    queue_wait_sec: float = Field(30.0, gt=0)
+    """How long a synchronous call may wait for a worker before it gets 503."""
+
+    # -- workers and sandboxes
+    node: str = Field(default_factory=socket.gethostname)
+    worker_threads: int = Field(24, ge=2, le=512)
+    """Invocations one worker process runs at once."""
+    worker_async_share: float = Field(0.75, gt=0, le=1)
+    """Part of the threads that queued (async) work may fill; the rest is kept for callers who wait."""
+    sandbox_driver: Literal["auto", "docker", "process"] = "auto"
+    pool_memory_mb: int = Field(8192, ge=256)
+    """Sum of the memory limits of one worker's sandboxes."""
+    pool_max_sandboxes: int = Field(64, ge=1, le=1000)
+    pool_idle_sec: float = Field(600.0, gt=0)
+    """A warm sandbox unused for so long is removed."""
+    pool_boot_parallel: int = Field(2, ge=1, le=16)
+    """Sandboxes booted at once; more slow each other down."""
+    prewarm_python: int = Field(2, ge=0, le=32)
+    prewarm_node: int = Field(1, ge=0, le=32)
+    prewarm_memory_mb: int = Field(256, ge=128)
+    boot_timeout_sec: float = Field(60.0, gt=0)
+    load_timeout_sec: float = Field(10.0, gt=0)
+    """For the user's imports; a function's own shorter timeout wins."""
+    sandbox_cpus: float = Field(1.0, gt=0)
+    sandbox_pids: int = Field(128, ge=8)
+    sandbox_tmp_mb: int = Field(64, ge=1)
+    drain_grace_sec: float = Field(25.0, ge=0)
+    """How long a stopping worker lets running work finish before it gives it back."""
+
+    # -- durable work
+    lease_sec: float = Field(10.0, gt=1)
+    """A running row whose worker has not renewed it for so long goes back to the queue."""
+    sweep_interval_sec: float = Field(2.0, gt=0)
+
+    # -- tests and operations
+    docker_image_prefix: str = ""
+    """Put before the runtime images' tags, e.g. a registry of the operator's."""
+
+    @field_validator("host")
+    @classmethod
+    def _loopback_only(cls, value: str) -> str:
+        if value not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError("must be loopback (127.0.0.1, localhost or ::1): there are no API keys yet")
+        return value
+
+    @property
+    def redis(self) -> str:
+        """The URL every part uses."""
+        return self.redis_url or f"unix://{self.var_dir / 'redis.sock'}"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.var_dir / 'nimbus.sqlite3'}"
+
+
+@lru_cache(maxsize=1)
+def config() -> Config:
+    """The one instance of this process."""
+    return Config()
