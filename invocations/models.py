@@ -1,0 +1,116 @@
+"""One run of one version; what it printed; the keys that make a repeated request one run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from invocations.outcome import Fault, StartKind, Status
+from nimbus_project.core.ids import new_id
+
+
+class TriggerType(models.TextChoices):
+    HTTP = "http"
+    ASYNC = "async"
+    WEBHOOK = "webhook"
+    CRON = "cron"
+    EVENT = "event"
+    WORKFLOW = "workflow"
+    ROUTE = "route"
+
+
+class Invocation(models.Model):
+    """A request to run a version. Queued ones are committed before they are accepted; synchronous ones appear when
+    they have ended. `status` is written by lifecycle.py alone.
+
+    No foreign key to the function: history outlives it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    request_id = models.CharField(max_length=128, db_index=True)
+    function_id = models.UUIDField()
+    function_name = models.CharField(max_length=64)
+    runtime = models.CharField(max_length=32)
+    version = models.PositiveIntegerField()
+    alias_used = models.CharField(max_length=64, blank=True)
+    trigger_type = models.CharField(max_length=16, choices=TriggerType, default=TriggerType.HTTP)
+    status = models.CharField(
+        max_length=16, choices=[(s.value, s.value) for s in Status], default=Status.PENDING.value
+    )
+    # JSON text as it came and as it was made: jsonb would refuse "\\u0000" and cost a parse on the way.
+    input = models.BinaryField()
+    output = models.BinaryField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    error_type = models.CharField(max_length=128, blank=True)
+    fault = models.CharField(max_length=16, blank=True, choices=[(f.value, f.value) for f in Fault])
+    stack_trace = models.JSONField(default=list, blank=True)
+    start_kind = models.CharField(max_length=16, blank=True, choices=[(k.value, k.value) for k in StartKind])
+    session_key = models.CharField(max_length=256, blank=True)
+
+    attempt = models.PositiveIntegerField(default=0)
+    """Tries begun so far."""
+    max_attempts = models.PositiveIntegerField(default=1)
+    lost_attempts = models.PositiveIntegerField(default=0)
+    """Tries that ended with their worker: not the function's fault, yet bounded."""
+    attempts = models.JSONField(default=list, blank=True)
+    """Tries that did not decide the end: ``[{attempt, status, error, error_type, worker_id, started_at, ended_at}]``."""
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    """Pending: not to be run before."""
+    sent_at = models.DateTimeField(null=True, blank=True)
+    """Pending: when its message was last sent to the queue; null when it waits without one."""
+    expires_at = models.DateTimeField(null=True, blank=True)
+    worker_id = models.CharField(max_length=128, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+    duration_ms = models.FloatField(null=True, blank=True)
+    queue_ms = models.FloatField(null=True, blank=True)
+    billed_time_ms = models.PositiveIntegerField(null=True, blank=True)
+    memory_used_mb = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["-created_at", "-id"], name="invocation_newest"),
+            models.Index(fields=["function_id", "-created_at"], name="invocation_of_function"),
+            models.Index(
+                fields=["next_attempt_at"], name="invocation_due", condition=models.Q(status=Status.PENDING.value)
+            ),
+            models.Index(
+                fields=["lease_expires_at"], name="invocation_leased", condition=models.Q(status=Status.RUNNING.value)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class InvocationLog(models.Model):
+    """What one invocation printed, all attempts, bounded: ``[[at_ms, stream, text], …]`` as JSON text."""
+
+    invocation_id = models.UUIDField(primary_key=True)
+    function_id = models.UUIDField()
+    lines = models.BinaryField()
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.invocation_id)
+
+
+class IdempotencyKey(models.Model):
+    """`Idempotency-Key` of a function: within a day the same key and body is the same invocation."""
+
+    function_id = models.UUIDField()
+    key = models.CharField(max_length=255)
+    body_sha256 = models.CharField(max_length=64)
+    invocation_id = models.UUIDField()
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["function_id", "key"], name="idempotency_key_once")]
+
+    def __str__(self) -> str:
+        return self.key

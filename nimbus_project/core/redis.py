@@ -1,0 +1,57 @@
+"""This process's connections to Redis, and the names of all keys that Nimbus uses there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
+from nimbus_project.config import config
+
+PREFIX = "nimbus:"
+REPLIES = PREFIX + "replies:"
+"""+ web process id: list of answers for the callers waiting there."""
+LEDGER = PREFIX + "ledger"
+"""Stream of finished runs that are not in the database yet."""
+WORKERS = PREFIX + "workers"
+"""Sorted set: worker id by the time of its last heartbeat."""
+WORKER = PREFIX + "worker:"
+"""+ worker id: JSON of what it is and runs; expires when the worker is dead."""
+SLOTS = PREFIX + "slots:"
+"""+ function id: sorted set of runs by expiry, for max_concurrency."""
+LINES = PREFIX + "lines:"
+"""+ invocation id: list of log lines of a run that goes on."""
+CHANGES = PREFIX + "changes"
+"""Channel: id of a function whose cached state is stale."""
+CONTROL = PREFIX + "control"
+"""Channel: orders to all workers (cancel, evict)."""
+LOGS = PREFIX + "logs:"
+"""Channel + function id: log lines as they come."""
+
+
+@lru_cache(maxsize=1)
+def connection() -> redis.Redis:
+    """Blocking, thread-safe, pooled."""
+    return redis.Redis.from_url(
+        config().redis,
+        socket_timeout=10,
+        socket_connect_timeout=2,
+        health_check_interval=0,
+        retry=Retry(ConstantBackoff(0.05), 2),
+        retry_on_error=[redis.ConnectionError],
+    )
+
+
+def async_connection() -> redis.asyncio.Redis:
+    """A new client of the running event loop; its maker closes it."""
+    return redis.asyncio.Redis.from_url(
+        config().redis,
+        socket_timeout=10,
+        socket_connect_timeout=2,
+        retry=AsyncRetry(ConstantBackoff(0.05), 2),
+        retry_on_error=[redis.ConnectionError],
+    )
