@@ -1,0 +1,314 @@
+"""LinkedSandbox: the half of a sandbox that is the same for every driver, over one connected socket.
+
+It keeps the conversation of `runtimes/PROTOCOL.md`, believes nothing, and turns every way a run can end into an
+`Outcome`. A driver's subclass knows how to kill, what the death was, and how to clean up.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import orjson
+
+from functions.spec import FunctionSpec
+from invocations.outcome import ErrorType, Fault, Outcome, Status
+from workers.frames import ConnectionEnded, Frame, FrameError, FrameStream, Kind
+from workers.link_logs import CallLogs, clean
+from workers.sandbox import Call, LogSink, SandboxError
+
+_ERROR_BYTES = 66 * 1024
+_TYPE_CHARS = 200
+_FRAMES = 100
+_FRAME_CHARS = 4096
+_BROKEN_LINK = (TimeoutError, ConnectionEnded, FrameError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one call, in bytes."""
+
+    result_bytes: int
+    log_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """How a runner ended. All empty: it is still there, or nobody knows."""
+
+    out_of_memory: bool = False
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class LinkedSandbox(ABC):
+    """A `workers.sandbox.Sandbox` over a stream whose HELLO has been read. Owns the stream."""
+
+    def __init__(
+        self, stream: FrameStream, *, id: str, runtime: str, memory_mb: int, network: str, limits: Limits
+    ) -> None:
+        self.id = id
+        self.runtime = runtime
+        self.memory_mb = memory_mb
+        self.network = network
+        self._limits = limits
+        self._stream = stream
+        self._state = threading.Lock()
+        self._ending = threading.Lock()
+        self._busy = False
+        self._dead = False
+        self._destroyed = False
+        self._cleaned = False
+        self._load_logs: CallLogs | None = None
+
+    # -- what a driver adds
+
+    @abstractmethod
+    def _kill(self) -> None:
+        """Start ending the runner and everything it started; return within milliseconds. Idempotent, any thread."""
+
+    @abstractmethod
+    def _post_mortem(self) -> Death:
+        """How the runner ended, asked when its connection has. Waits for the end a second at most."""
+
+    @abstractmethod
+    def _fit(self, memory_mb: int) -> None:
+        """Change the memory limit of a sandbox booted with another. Raises SandboxError."""
+
+    @abstractmethod
+    def _cleanup(self) -> None:
+        """After `_kill`: wait until nothing of it runs, remove what it leaves. Called once; must not raise."""
+
+    # -- the Sandbox interface
+
+    @property
+    def alive(self) -> bool:
+        """See `Sandbox.alive`. Costs one system call while idle."""
+        if self._dead:
+            return False
+        if not self._busy and not self._stream.idle():
+            self._dead = True  # it hung up, or spoke without being asked
+        return not self._dead
+
+    @property
+    def busy(self) -> bool:
+        """A load or an invoke is under way."""
+        return self._busy
+
+    def load(self, spec: FunctionSpec, deadline: float, on_log: LogSink | None = None) -> Outcome | None:
+        """See `Sandbox.load`. What the load printed is in the first run's `Outcome.logs` as well."""
+        if spec.memory_mb != self.memory_mb:
+            self._fit(spec.memory_mb)
+            self.memory_mb = spec.memory_mb
+        if not self._enter():
+            raise SandboxError("The sandbox died before it was used.")
+        logs = CallLogs(self._limits.log_bytes, on_log)
+        started = time.monotonic()
+        outcome: Outcome | None
+        try:
+            self._stream.send(Kind.LOAD, self._load_head(spec), spec.artifact, deadline)
+            outcome = self._loaded(self._answer(Kind.LOADED, None, deadline, logs))
+        except _BROKEN_LINK as error:
+            outcome = self._end(error, round(deadline - started), loading=True)
+        except ValueError as error:
+            raise SandboxError(f"The code can't be sent to a sandbox: {error}.") from None
+        finally:
+            self._leave()
+        if outcome is None:
+            self._load_logs = logs
+            return None
+        self._dead = True
+        return replace(outcome, duration_ms=_since(started), logs=tuple(logs.lines))
+
+    def invoke(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Outcome:
+        """See `Sandbox.invoke`."""
+        if not self._enter():
+            return self._unusable()
+        logs, self._load_logs = CallLogs(self._limits.log_bytes, on_log, after=self._load_logs), None
+        started = time.monotonic()
+        try:
+            self._stream.send(Kind.INVOKE, _invoke_head(call, deadline - started), event, deadline)
+            outcome = self._finished(self._answer(Kind.RESULT, call.invocation_id, deadline, logs))
+        except _BROKEN_LINK as error:
+            outcome = self._end(error, round(deadline - started), loading=False)
+        except ValueError as error:
+            outcome = _failed("EventTooLarge", f"The event is too large: {error}.", fault=Fault.CALLER)
+        finally:
+            self._leave()
+        return replace(outcome, duration_ms=_since(started), logs=tuple(logs.lines))
+
+    def destroy(self) -> None:
+        """See `Sandbox.destroy`."""
+        with self._state:
+            self._destroyed = self._dead = True
+        self._stream.shutdown()
+        self._kill()
+        with self._ending:
+            if self._cleaned:
+                return
+            self._cleanup()
+            self._cleaned = True
+        with self._state:
+            if not self._busy:
+                self._stream.close()
+
+    # -- the conversation
+
+    def _enter(self) -> bool:
+        """Take the stream for one exchange; False when the sandbox is dead."""
+        with self._state:
+            if self._dead or not self._stream.idle():
+                self._dead = True
+                return False
+            self._busy = True
+            return True
+
+    def _leave(self) -> None:
+        with self._state:
+            self._busy = False
+            if self._cleaned:
+                self._stream.close()
+
+    def _answer(self, expected: Kind, call_id: str | None, deadline: float, logs: CallLogs) -> Frame:
+        """Read LOG frames until the answer: the expected kind or a FAULT, of this very call."""
+        while True:
+            frame = self._stream.receive(deadline)
+            if frame.head.get("id") != call_id:
+                raise FrameError(f"a {frame.kind.name} frame was of another call")
+            if frame.kind is expected or frame.kind is Kind.FAULT:
+                return frame
+            if frame.kind is not Kind.LOG:
+                raise FrameError(f"a {frame.kind.name} frame came out of turn")
+            logs.take(frame)
+
+    def _load_head(self, spec: FunctionSpec) -> dict[str, object]:
+        return {
+            "handler": spec.handler,
+            "artifact_kind": spec.artifact_kind,
+            "env": dict(spec.env_vars),
+            "function_name": spec.function_name,
+            "function_version": spec.version,
+            "function_id": spec.function_id,
+            "memory_mb": spec.memory_mb,
+            "timeout_sec": spec.timeout_sec,
+            "max_result_bytes": self._limits.result_bytes,
+            "max_log_bytes": self._limits.log_bytes,
+        }
+
+    def _loaded(self, frame: Frame) -> Outcome | None:
+        return None if frame.kind is Kind.LOADED else self._fault(frame)
+
+    def _finished(self, frame: Frame) -> Outcome:
+        if frame.kind is Kind.FAULT:
+            return self._fault(frame)
+        memory = _number(frame.head.get("memory_mb"))
+        if len(frame.body) > self._limits.result_bytes:
+            text = f"The result has {len(frame.body)} bytes; at most {self._limits.result_bytes} are allowed."
+            return _failed(ErrorType.RESULT_TOO_LARGE, text, memory=memory)
+        try:
+            orjson.loads(frame.body)
+        except orjson.JSONDecodeError as error:
+            return _failed(ErrorType.RESULT_NOT_JSON, f"The result is not valid JSON: {error}.", memory=memory)
+        return Outcome(status=Status.SUCCESS, output=frame.body, memory_used_mb=memory)
+
+    def _fault(self, frame: Frame) -> Outcome:
+        """What a FAULT frame says, bounded; a fatal one ends the sandbox."""
+        if frame.head.get("fatal") is True:
+            self._dead = True
+            self._kill()
+        trace = frame.head.get("stack_trace")
+        return Outcome(
+            status=Status.FAILED,
+            fault=Fault.FUNCTION,
+            error=clean(frame.head.get("error"), _ERROR_BYTES),
+            error_type=clean(frame.head.get("error_type"), _TYPE_CHARS) or "Error",
+            stack_trace=tuple(clean(line, _FRAME_CHARS) for line in trace[:_FRAMES]) if isinstance(trace, list) else (),
+            memory_used_mb=_number(frame.head.get("memory_mb")),
+        )
+
+    # -- bad ends
+
+    def _end(self, error: Exception, allowed_sec: int, *, loading: bool) -> Outcome:
+        """The Outcome of a conversation that broke off. The sandbox is dead afterwards."""
+        self._dead = True
+        if self._destroyed:
+            text = "The run was cancelled."
+            return Outcome(status=Status.CANCELLED, fault=Fault.CALLER, error=text, error_type=ErrorType.CANCELLED)
+        if isinstance(error, TimeoutError):
+            self._kill()
+            return _timeout(allowed_sec, loading=loading)
+        if isinstance(error, FrameError):
+            self._kill()
+            text = f"The function disturbed the runtime's connection to the platform: {error}."
+            return _failed(ErrorType.PROTOCOL_VIOLATION, text)
+        death = self._post_mortem()
+        self._kill()
+        return _dead_outcome(death, self.memory_mb, "was loaded" if loading else "returned")
+
+    def _unusable(self) -> Outcome:
+        if self._destroyed:
+            return self._end(ConnectionEnded(), 0, loading=False)
+        text = "The sandbox died before the run began. Try again."
+        return _failed(ErrorType.SANDBOX_UNAVAILABLE, text, fault=Fault.PLATFORM)
+
+
+def _invoke_head(call: Call, remaining_sec: float) -> dict[str, object]:
+    return {
+        "id": call.invocation_id,
+        "request_id": call.request_id,
+        "remaining_ms": max(0, int(remaining_sec * 1000)),
+        "attempt": call.attempt,
+        "alias": call.alias,
+        "trigger_type": call.trigger_type,
+    }
+
+
+def _timeout(allowed_sec: int, *, loading: bool) -> Outcome:
+    what, advice = ("The function did not return", "Raise timeout_sec or do less in one call.")
+    if loading:
+        what, advice = ("The function's code did not finish loading", "Do less at import, outside of the handler.")
+    text = f"{what} within {allowed_sec} s and was stopped. {advice}"
+    return Outcome(status=Status.TIMEOUT, fault=Fault.FUNCTION, error=text, error_type=ErrorType.TIMEOUT)
+
+
+def _dead_outcome(death: Death, memory_mb: int, before: str) -> Outcome:
+    """`before`: what the process should have lived to see."""
+    if death.out_of_memory:
+        text = f"The function used more than its {memory_mb} MB of memory and was stopped. Raise memory_mb or use less."
+        return _failed(ErrorType.OUT_OF_MEMORY, text, memory=float(memory_mb))
+    if death.signal is not None:
+        text = f"The process was ended by {_signal_name(death.signal)} before the function {before}."
+        return _failed(ErrorType.PROCESS_CRASHED, text)
+    if death.exit_code is not None:
+        text = (
+            f"The process exited with code {death.exit_code} before the function {before}. "
+            "A handler returns its result and leaves the process running."
+        )
+        return _failed(ErrorType.PROCESS_EXITED, text)
+    text = f"The function closed the runtime's connection to the platform before it {before}."
+    return _failed(ErrorType.PROTOCOL_VIOLATION, text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _failed(error_type: str, error: str, *, fault: Fault = Fault.FUNCTION, memory: float | None = None) -> Outcome:
+    return Outcome(status=Status.FAILED, fault=fault, error=error, error_type=str(error_type), memory_used_mb=memory)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
+        return round(float(value), 2)
+    return None
+
+
+def _since(started: float) -> float:
+    """Milliseconds since a point of `time.monotonic()`."""
+    return round((time.monotonic() - started) * 1000, 3)
