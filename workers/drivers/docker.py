@@ -1,0 +1,110 @@
+"""Sandboxes as containers, and the images they start from. The only file that knows Docker."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import DockerException
+
+from workers.images import ImageError
+
+LineSink = Callable[[str], None]
+
+ENGINE_TIMEOUT_SEC = 60
+PULL_SILENCE_SEC = 8
+"""A registry that says nothing for so long is taken for not there."""
+
+_ENGINE_TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+class DockerImages:
+    """`workers.images.ImageStore` on the engine."""
+
+    def __init__(self) -> None:
+        with _as_image_error("reach the Docker engine"):
+            self._api = docker.APIClient(version="auto", timeout=ENGINE_TIMEOUT_SEC)
+
+    def label(self, tag: str, name: str) -> str | None:
+        found = self._inspect(tag)
+        return ((found or {}).get("Config") or {}).get("Labels", {}).get(name) if found else None
+
+    def size_bytes(self, tag: str) -> int | None:
+        found = self._inspect(tag)
+        return int(found["Size"]) if found else None
+
+    def pull(self, tag: str, on_line: LineSink) -> None:
+        name, _, version = tag.rpartition(":")
+        with _as_image_error(f"pull {tag}"):
+            api = docker.APIClient(version=self._api.api_version, timeout=PULL_SILENCE_SEC)
+            _follow(api.pull(name, version, stream=True, decode=True), on_line)
+
+    def load_root(self, tar: Path, tag: str) -> None:
+        name, _, version = tag.rpartition(":")
+        with _as_image_error(f"import {tag}"):
+            self._api.import_image_from_file(str(tar), repository=name, tag=version, changes=["CMD [\"bash\"]"])
+        if self._inspect(tag) is None:
+            raise ImageError(f"the engine did not take the root file system of {tag}")
+
+    def build(self, tag: str, context: bytes, labels: dict[str, str], *, cached: bool, on_line: LineSink) -> None:
+        before = self._inspect(tag)
+        with _as_image_error(f"build {tag}"):
+            # A build takes as long as a mirror is slow, and its steps may be silent for minutes.
+            api = docker.APIClient(version=self._api.api_version, timeout=None)
+            events = api.build(
+                fileobj=io.BytesIO(context), custom_context=True, tag=tag, labels=labels, nocache=not cached,
+                rm=True, forcerm=True, network_mode="host", use_config_proxy=True, decode=True,
+            )  # fmt: skip
+            _follow(events, on_line)
+        after = self._inspect(tag)
+        if after is None:
+            raise ImageError(f"the engine built {tag} and does not have it")
+        if before is not None and before["Id"] != after["Id"]:
+            self._drop(before["Id"])
+
+    def drop_untagged(self) -> int:
+        with _as_image_error("list images"):
+            lost = self._api.images(quiet=True, filters={"dangling": True, "label": "nimbus.image"})
+        return sum(self._drop(image) for image in lost)
+
+    def _drop(self, image: str) -> bool:
+        """False while a container still runs from it: the next build tries again."""
+        try:
+            self._api.remove_image(image)
+        except DockerException:
+            return False
+        return True
+
+    def _inspect(self, tag: str) -> dict[str, Any] | None:
+        with _as_image_error(f"inspect {tag}"):
+            try:
+                found: dict[str, Any] = self._api.inspect_image(tag)
+            except docker.errors.ImageNotFound:
+                return None
+        return found
+
+
+@contextmanager
+def _as_image_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except _ENGINE_TROUBLE as error:
+        raise ImageError(f"could not {what}: {error}") from error
+
+
+def _follow(events: Iterator[dict[str, Any]], on_line: LineSink) -> None:
+    """Hand on what the engine tells of a pull or build. Raises ImageError with its last lines."""
+    said: list[str] = []
+    for event in events:
+        line = str(event.get("stream") or event.get("status") or "").strip()
+        if "error" in event:
+            raise ImageError("\n".join([*said[-15:], str(event["error"])]))
+        if line:
+            said.append(line)
+            on_line(line)
