@@ -87,6 +87,8 @@ class Config(BaseSettings):
     sweep_interval_sec: float = Field(2.0, gt=0)
 
     # -- tests and operations
+    metrics_dir: Path | None = Field(None, validation_alias=AliasChoices("PROMETHEUS_MULTIPROC_DIR"))
+    """Folder where the processes of this node share their metrics (prometheus_client's own variable)."""
     docker_image_prefix: str = ""
     """Put before the runtime images' tags, e.g. a registry of the operator's."""
 

@@ -65,6 +65,8 @@ def configure(app: Celery) -> Celery:
         task_send_sent_event=False,
         worker_send_task_events=False,
         worker_prefetch_multiplier=1,
+        # A message that no thread is free for stays in Redis, where another worker can take it.
+        worker_disable_prefetch=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         enable_utc=True,
@@ -78,14 +80,13 @@ def _producer() -> Celery:
     return configure(Celery("nimbus-producer", set_as_current=False))
 
 
-def send(task: Task, *args: Any, expires_sec: float | None = None) -> None:
+def send(task: Task, *args: Any) -> None:
     """Publish now. Raises Unavailable when the broker can't be reached."""
     try:
         _producer().send_task(
             task,
             args=args,
             queue=_QUEUE_OF[task],
-            expires=expires_sec,
             retry=True,
             retry_policy=_RETRY_POLICY,
             ignore_result=True,

@@ -55,3 +55,12 @@ def async_connection() -> redis.asyncio.Redis:
         retry=AsyncRetry(ConstantBackoff(0.05), 2),
         retry_on_error=[redis.ConnectionError],
     )
+
+
+def publish(channel: str, message: str | bytes) -> bool:
+    """Best effort: False when Redis is away. For news that has a bounded age anyway."""
+    try:
+        connection().publish(channel, message)
+    except redis.RedisError:
+        return False
+    return True

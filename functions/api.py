@@ -1,0 +1,122 @@
+"""Routes of functions: parse, call a service or selector, shape the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from functions import selectors, services
+from functions.models import Function
+from functions.serializers import (
+    FunctionCreatedSerializer,
+    FunctionCreateSerializer,
+    FunctionListSerializer,
+    FunctionSerializer,
+    FunctionUpdateSerializer,
+    function_shape,
+    usage_shape,
+)
+from functions.usage import usage_of
+from nimbus_project.core.pagination import page_from
+
+
+def _answer(function: Function) -> dict[str, Any]:
+    return function_shape(function, selectors.latest_version(function), code=True)
+
+
+def _query(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
+    return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=about)
+
+
+class FunctionsApi(APIView):
+    """Create functions and list them."""
+
+    serializer_class = FunctionCreateSerializer
+
+    @extend_schema(
+        operation_id="function_list",
+        parameters=[
+            _query("name", "part of the name, upper and lower case alike"),
+            _query("tags", "comma list; all must be there"),
+            _query("runtime", "exactly this runtime"),
+            _query("status", "exactly this status"),
+            _query("ordering", "one of " + ", ".join(selectors.ORDERINGS) + "; - before it turns it round"),
+            _query("include", "`code` adds the source to each row"),
+            _query("offset", "rows to pass over", OpenApiTypes.INT),
+            _query("limit", "rows to answer with, at most 100", OpenApiTypes.INT),
+        ],
+        responses=FunctionListSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        query = request.query_params
+        page = page_from(query)
+        rows = selectors.functions_matching(selectors.FunctionFilter.from_query(query))
+        shown = list(rows[page.offset : page.offset + page.limit])
+        with_code = "code" in query.get("include", "").split(",")
+        versions = selectors.latest_versions(shown, with_code=with_code)
+        usage = usage_of([function.pk for function in shown])
+        shapes = [
+            function_shape(f, versions[f.pk], code=with_code) | usage_shape(usage.get(f.pk))
+            for f in shown
+            if f.pk in versions
+        ]
+        return Response(page.answer("functions", shapes, rows.count()))
+
+    @extend_schema(
+        operation_id="function_create",
+        request=FunctionCreateSerializer,
+        responses={201: FunctionCreatedSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        given = FunctionCreateSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        shape = _answer(services.function_create(**given.validated_data))
+        message = f"Function {shape['name']} is active."
+        return Response(shape | {"function": shape, "message": message}, status=status.HTTP_201_CREATED)
+
+
+class FunctionApi(APIView):
+    """One function, by id or name."""
+
+    serializer_class = FunctionUpdateSerializer
+
+    @extend_schema(operation_id="function_get", responses=FunctionSerializer)
+    def get(self, request: Request, reference: str) -> Response:
+        return Response(_answer(selectors.function_get(reference)))
+
+    @extend_schema(operation_id="function_replace", request=FunctionUpdateSerializer, responses=FunctionSerializer)
+    def put(self, request: Request, reference: str) -> Response:
+        given = FunctionUpdateSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        return Response(_answer(services.function_update(reference, **given.validated_data)))
+
+    @extend_schema(operation_id="function_update", request=FunctionUpdateSerializer, responses=FunctionSerializer)
+    def patch(self, request: Request, reference: str) -> Response:
+        return self.put(request, reference)
+
+    @extend_schema(operation_id="function_delete", responses={204: None})
+    def delete(self, request: Request, reference: str) -> Response:
+        services.function_delete(reference)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class FunctionOfflineApi(APIView):
+    """Take a function out of service: it answers no calls until it is put online again."""
+
+    @extend_schema(operation_id="function_offline", request=None, responses=FunctionSerializer)
+    def post(self, request: Request, reference: str) -> Response:
+        return Response(_answer(services.function_set_online(reference, online=False)))
+
+
+class FunctionOnlineApi(APIView):
+    """Put a function back in service."""
+
+    @extend_schema(operation_id="function_online", request=None, responses=FunctionSerializer)
+    def post(self, request: Request, reference: str) -> Response:
+        return Response(_answer(services.function_set_online(reference, online=True)))

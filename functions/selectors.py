@@ -1,0 +1,131 @@
+"""Reading functions. No writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from functions.errors import FunctionNotFound
+from functions.models import Function, FunctionStatus, FunctionVersion
+from functions.runtimes import RUNTIMES
+from functions.spec import FunctionSpec
+from nimbus_project.core.errors import InvalidRequest
+from nimbus_project.core.ids import as_uuid
+
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
+_NAME = re.compile(NAME_PATTERN[1:-1])
+ORDERINGS = ("name", "created_at", "updated_at", "runtime", "status", "last_deployed_at")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionFilter:
+    """What `GET /functions` can ask for. Empty means any."""
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    runtime: str = ""
+    status: str = ""
+    ordering: str = ""
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> FunctionFilter:
+        """Raises InvalidRequest for a value that no function can have."""
+        found = cls(
+            name=query.get("name", ""),
+            tags=tuple(tag for tag in (part.strip() for part in query.get("tags", "").split(",")) if tag),
+            runtime=query.get("runtime", ""),
+            status=query.get("status", ""),
+            ordering=query.get("ordering", ""),
+        )
+        _check("name", "\0" not in found.name, "Must not contain a NUL character.")
+        _check("tags", "\0" not in query.get("tags", ""), "Must not contain a NUL character.")
+        _check("runtime", found.runtime in {"", *RUNTIMES}, f"Must be one of {', '.join(RUNTIMES)}.")
+        _check("status", found.status in {"", *FunctionStatus.values}, f"One of {', '.join(FunctionStatus.values)}.")
+        _check("ordering", found.ordering.removeprefix("-") in {"", *ORDERINGS}, f"One of {', '.join(ORDERINGS)}.")
+        return found
+
+
+def _check(field: str, ok: bool, message: str) -> None:
+    if not ok:
+        raise InvalidRequest(f"{field}: {message}", details={field: [message]})
+
+
+def _by_reference(reference: str) -> Q | None:
+    """An id or a name; None when it can be neither (and would, with a NUL in it, upset the database)."""
+    if uuid := as_uuid(reference):
+        return Q(pk=uuid) | Q(name=reference)
+    return Q(name=reference) if _NAME.fullmatch(reference) else None
+
+
+def function_get(reference: str, *, for_update: bool = False) -> Function:
+    """By id or name. Raises FunctionNotFound. `for_update` needs a transaction."""
+    where = _by_reference(reference)
+    rows = Function.objects.select_for_update() if for_update else Function.objects.all()
+    # An id wins over another function that was named like it.
+    found = sorted(rows.filter(where), key=lambda f: f.name == reference) if where is not None else []
+    if not found:
+        raise FunctionNotFound("There is no function of this id or name.")
+    return found[0]
+
+
+def latest_version(function: Function) -> FunctionVersion:
+    return FunctionVersion.objects.select_related("package").get(
+        function_id=function.pk, version=function.latest_version
+    )
+
+
+def version_exists(function_id: str, version: int) -> bool:
+    return FunctionVersion.objects.filter(function_id=function_id, version=version).exists()
+
+
+def latest_versions(functions: Iterable[Function], *, with_code: bool) -> dict[object, FunctionVersion]:
+    """The newest version of each, by function id, in one query."""
+    newest = FunctionVersion.objects.filter(function_id=OuterRef("function_id")).order_by("-version").values("pk")[:1]
+    rows = (
+        FunctionVersion.objects.filter(function_id__in=[f.pk for f in functions], pk=Subquery(newest))
+        .select_related("package")
+        .defer(*(() if with_code else ("package__data",)))
+    )
+    return {row.function_id: row for row in rows}
+
+
+def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
+    """Pinned first, then newest, unless an ordering was asked for."""
+    rows = Function.objects.prefetch_related("tag_rows")
+    if wanted.name:
+        rows = rows.filter(name__icontains=wanted.name)
+    if wanted.runtime:
+        rows = rows.filter(runtime=wanted.runtime)
+    if wanted.status:
+        rows = rows.filter(status=wanted.status)
+    for tag in wanted.tags:
+        rows = rows.filter(tag_rows__name=tag)
+    return rows.order_by(wanted.ordering, "-pk") if wanted.ordering else rows.order_by("-pinned", "-created_at", "-pk")
+
+
+def spec_get(function_id: str, version: int) -> FunctionSpec | None:
+    """What a worker runs, or None when the version is gone."""
+    row = (
+        FunctionVersion.objects.select_related("function", "package")
+        .filter(function_id=function_id, version=version)
+        .first()
+    )
+    if row is None:
+        return None
+    return FunctionSpec(
+        function_id=str(row.function_id),
+        function_name=row.function.name,
+        version=row.version,
+        runtime=row.function.runtime,
+        handler=row.handler,
+        memory_mb=row.memory_mb,
+        timeout_sec=row.timeout_sec,
+        artifact=bytes(row.package.data),
+        artifact_sha256=row.package_id,
+        env_vars=row.env_vars,
+        network=row.network,
+        max_concurrency=row.function.max_concurrency,
+    )

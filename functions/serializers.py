@@ -1,0 +1,226 @@
+"""Shapes of requests and answers about functions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.core.validators import RegexValidator
+from rest_framework import serializers
+
+from functions.models import Function, FunctionStatus, FunctionVersion, Network
+from functions.packages import MAX_SOURCE_BYTES
+from functions.runtimes import RUNTIMES
+from functions.selectors import NAME_PATTERN
+from functions.usage import Usage
+
+MAX_ENV_BYTES = 4096
+MAX_TAGS = 50
+_HANDLER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_$][A-Za-z0-9_$]*)+\Z"
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class TextField(serializers.CharField):
+    """A string and nothing else: DRF's own would also take 12 and make "12" of it."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Must be a string.")
+        value: str = super().to_internal_value(data)
+        return value
+
+
+class CodeField(TextField):
+    """Source text, kept to the byte."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        size = len(value.encode())
+        if size > MAX_SOURCE_BYTES:
+            raise serializers.ValidationError(
+                f"Is {size} bytes long; at most {MAX_SOURCE_BYTES} (512 KiB) are allowed."
+            )
+        return value
+
+
+class EnvVarsField(serializers.DictField):
+    """``{NAME: "value"}``, at most 4 KiB in all."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=TextField(allow_blank=True, trim_whitespace=False), **kwargs)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        value: dict[str, str] = super().to_internal_value(data)
+        for name in value:
+            if not _ENV_NAME.match(name):
+                raise serializers.ValidationError(f"{name[:64]!r} is not a valid name: letters, digits and _ only.")
+            if name.upper().startswith("NIMBUS_"):
+                raise serializers.ValidationError(f"{name[:64]}: names that start with NIMBUS_ are the platform's.")
+        size = sum(len(name.encode()) + len(text.encode()) for name, text in value.items())
+        if size > MAX_ENV_BYTES:
+            raise serializers.ValidationError(f"Are {size} bytes in all; at most {MAX_ENV_BYTES} (4 KiB) are allowed.")
+        return value
+
+
+class TagsField(serializers.ListField):
+    def __init__(self, **kwargs: Any) -> None:
+        tag = TextField(max_length=64, validators=[RegexValidator(r"^[^,]+\Z", "Must not contain a comma.")])
+        super().__init__(child=tag, max_length=MAX_TAGS, **kwargs)
+
+
+def _handler() -> TextField:
+    return TextField(
+        max_length=128,
+        validators=[RegexValidator(_HANDLER_PATTERN, "Must be module.function, such as handler.main.")],
+    )
+
+
+class FunctionConfigSerializer(serializers.Serializer):
+    """What both creating and updating take."""
+
+    description = TextField(required=False, allow_blank=True, max_length=4096)
+    tags = TagsField(required=False)
+    pinned = serializers.BooleanField(required=False)
+    memory_mb = serializers.IntegerField(required=False, min_value=128, max_value=3072)
+    timeout_sec = serializers.IntegerField(required=False, min_value=1, max_value=300)
+    max_concurrency = serializers.IntegerField(required=False, min_value=0, max_value=10_000)
+    max_retries = serializers.IntegerField(required=False, min_value=0, max_value=10)
+    max_event_age_sec = serializers.IntegerField(required=False, min_value=60, max_value=86_400 * 7)
+    env_vars = EnvVarsField(required=False)
+    network = serializers.ChoiceField(required=False, choices=Network.choices)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = sorted(set(data) - set(self.fields) - READ_ONLY)
+            if unknown:
+                raise serializers.ValidationError({str(name)[:64]: ["There is no such field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class FunctionCreateSerializer(FunctionConfigSerializer):
+    name = TextField(
+        max_length=64,
+        validators=[
+            RegexValidator(
+                NAME_PATTERN[:-1] + r"\Z",
+                "Must start with a letter and have letters, digits, _ and - only, at most 64.",
+            )
+        ],
+    )
+    runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
+    handler = _handler()
+    code = CodeField()
+
+
+class FunctionUpdateSerializer(FunctionConfigSerializer):
+    name = TextField(required=False, help_text="Can't change.")
+    runtime = TextField(required=False, help_text="Can't change.")
+    handler = TextField(
+        required=False,
+        max_length=128,
+        validators=[RegexValidator(_HANDLER_PATTERN, "Must be module.function, such as handler.main.")],
+    )
+    code = CodeField(required=False)
+
+
+class FunctionSerializer(serializers.Serializer):
+    """A function in an answer."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    description = serializers.CharField(required=False)
+    tags = serializers.ListField(child=serializers.CharField())
+    pinned = serializers.BooleanField()
+    runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
+    handler = serializers.CharField()
+    code = serializers.CharField(required=False)
+    code_hash = serializers.CharField(help_text="sha256")
+    code_size = serializers.IntegerField(help_text="bytes")
+    code_size_limit = serializers.IntegerField(help_text="bytes")
+    memory_mb = serializers.IntegerField()
+    timeout_sec = serializers.IntegerField()
+    max_concurrency = serializers.IntegerField(help_text="0: no limit of its own")
+    env_vars = serializers.DictField(child=serializers.CharField())
+    network = serializers.ChoiceField(choices=Network.choices)
+    status = serializers.ChoiceField(choices=FunctionStatus.choices)
+    status_message = serializers.CharField(required=False)
+    version = serializers.IntegerField()
+    max_retries = serializers.IntegerField()
+    max_event_age_sec = serializers.IntegerField()
+    webhook_enabled = serializers.BooleanField()
+    last_deployed_at = serializers.DateTimeField(required=False)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class FunctionRowSerializer(FunctionSerializer):
+    """A function in a list, with the last 24 hours."""
+
+    invocations = serializers.IntegerField()
+    success_rate = serializers.FloatField(help_text="0–100", allow_null=True)
+    avg_latency_ms = serializers.FloatField(allow_null=True)
+
+
+class FunctionCreatedSerializer(FunctionSerializer):
+    function = FunctionSerializer()
+    message = serializers.CharField()
+
+
+class FunctionListSerializer(serializers.Serializer):
+    functions = FunctionRowSerializer(many=True)
+    total = serializers.IntegerField()
+    offset = serializers.IntegerField()
+    limit = serializers.IntegerField()
+
+
+# A client may send back what it got; what it can't set is passed over.
+READ_ONLY = frozenset(FunctionRowSerializer().fields)
+
+
+def function_shape(function: Function, version: FunctionVersion, *, code: bool) -> dict[str, Any]:
+    """A function as the contract has it; empty optional fields left out."""
+    shape: dict[str, Any] = {
+        "id": str(function.pk),
+        "name": function.name,
+        "description": function.description,
+        "tags": [row.name for row in function.tag_rows.all()],
+        "pinned": function.pinned,
+        "runtime": function.runtime,
+        "handler": version.handler,
+        "code": bytes(version.package.data).decode() if code else "",
+        "code_hash": version.package_id,
+        "code_size": version.package.size_bytes,
+        "code_size_limit": MAX_SOURCE_BYTES,
+        "memory_mb": version.memory_mb,
+        "timeout_sec": version.timeout_sec,
+        "max_concurrency": function.max_concurrency,
+        "env_vars": version.env_vars,
+        "network": version.network,
+        "status": function.status,
+        "status_message": function.status_message,
+        "version": function.latest_version,
+        "max_retries": function.max_retries,
+        "max_event_age_sec": function.max_event_age_sec,
+        "webhook_enabled": False,
+        "last_deployed_at": function.last_deployed_at,
+        "created_at": function.created_at,
+        "updated_at": function.updated_at,
+    }
+    return {k: v for k, v in shape.items() if k not in _LEFT_OUT_WHEN_EMPTY or v}
+
+
+_LEFT_OUT_WHEN_EMPTY = frozenset({"description", "code", "status_message", "last_deployed_at"})
+
+
+def usage_shape(usage: Usage | None) -> dict[str, Any]:
+    """The last 24 hours of one function."""
+    if usage is None or usage.invocations == 0:
+        return {"invocations": 0, "success_rate": None, "avg_latency_ms": None}
+    return {
+        "invocations": usage.invocations,
+        "success_rate": round(100 * usage.successes / usage.invocations, 2),
+        "avg_latency_ms": None if usage.avg_latency_ms is None else round(usage.avg_latency_ms, 3),
+    }

@@ -1,0 +1,231 @@
+"""Synchronous calls, seen from the web process: admit, send, wait for the answer. Native async: hundreds of callers
+wait in one process, none of them in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import ParamSpec, TypeVar
+
+from django.db import close_old_connections
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from functions import directory
+from functions.directory import LiveFunction
+from invocations import idempotency, ledger, services
+from invocations.models import Invocation
+from invocations.outcome import TERMINAL, ErrorType, Fault, Outcome, Status
+from invocations.record import RunRecord, record_of
+from invocations.results import Mailbox
+from invocations.services import NewInvocation
+from nimbus_project.config import config
+from nimbus_project.core import fleet, redis
+from nimbus_project.core.errors import Conflict, NimbusError, NoWorker, Unavailable
+from nimbus_project.core.ids import new_id
+
+log = logging.getLogger("nimbus.calls")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_GRACE_SEC = 20.0
+"""Over wait and timeout: the load of the code, the kill, the way back."""
+
+
+class CallDesk:
+    """What one web process needs to make calls: threads for what blocks, the mailbox, a view of the workers."""
+
+    def __init__(self) -> None:
+        self.web_id = f"{config().node}-{os.getpid()}-{new_id().hex[-8:]}"
+        self.mailbox = Mailbox(self.web_id)
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="nimbus-web")
+        self._workers_seen_at = 0.0
+        self._running_on: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin reading answers, watching workers, hearing of changes."""
+        self._redis = redis.async_connection()
+        jobs = (self.mailbox.deliver(self._redis), self._watch_workers(), self._hear_changes())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work of the domain (database, Redis) on one of a few threads."""
+        context = copy_context()
+
+        def run() -> T:
+            close_old_connections()
+            try:
+                return context.run(work, *args, **kwargs)
+            finally:
+                close_old_connections()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+    async def function(self, reference: str) -> LiveFunction:
+        """From memory, else from the database. Raises FunctionNotFound."""
+        return directory.known(reference) or await self.in_thread(directory.look_up, reference)
+
+    async def call(self, new: NewInvocation) -> RunRecord:
+        """Run it and wait. The record says how it ended; raises NimbusError when it could not be run."""
+        services.check_active(new.function)
+        if len(self.mailbox) >= config().max_waiting_calls:
+            raise Unavailable("Too many calls are waiting here. Try again in a moment.", code="too_many_waiting")
+        await self._check_workers()
+        if new.idempotency_key:
+            return await self._call_once(new)
+        return await self._call(new)
+
+    async def _call_once(self, new: NewInvocation) -> RunRecord:
+        """With an idempotency key: the first one runs, the others get its answer."""
+        key, body = new.idempotency_key, new.event
+        claim = await self.in_thread(idempotency.claim, new.function.id, key, body, new.id, timezone.now())
+        if not claim.first:
+            return await self._answer_of(claim.invocation_id.hex, new)
+        try:
+            return await self._call(new)
+        except NimbusError:
+            await self.in_thread(idempotency.release, new.function.id, key, new.id)
+            raise
+
+    async def _answer_of(self, invocation_hex: str, new: NewInvocation) -> RunRecord:
+        until = time.monotonic() + config().queue_wait_sec + new.function.timeout_sec
+        while time.monotonic() < until:
+            row = await self.in_thread(Invocation.objects.filter(pk=invocation_hex).first)
+            if row is not None and row.status in TERMINAL:
+                return _record_of_row(row)
+            await asyncio.sleep(0.05)
+        raise Conflict("The first request with this Idempotency-Key has not ended yet.", code="idempotency_in_progress")
+
+    async def _call(self, new: NewInvocation) -> RunRecord:
+        function, run_id = new.function, str(new.id)
+        slot = function.max_concurrency > 0
+        if slot and not await self.in_thread(services.take_slot, function, run_id):
+            raise services.at_limit(function)
+        message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
+        future = self.mailbox.expect(run_id)
+        try:
+            await self.in_thread(services.submit_call, message, new.event)
+            return await self._wait(future, run_id, function.timeout_sec)
+        except _WorkerLostError as lost:
+            outcome = Outcome(
+                status=Status.FAILED, fault=Fault.PLATFORM, error=str(lost), error_type=ErrorType.WORKER_LOST
+            )
+            record = record_of(message, outcome, event=new.event, completed_ms=time.time() * 1000)
+            await self.in_thread(_append_record, record)
+            await self._release(slot, function.id, run_id)
+            return record
+        except Unavailable:
+            await self._release(slot, function.id, run_id)
+            raise
+        finally:
+            self.mailbox.forget(run_id)
+            self._running_on.pop(run_id, None)
+
+    async def _wait(self, future: asyncio.Future[RunRecord], run_id: str, timeout_sec: int) -> RunRecord:
+        """The answer. A worker begins no call after `queue_wait_sec`, and says within a beat that it has begun one:
+        a call that none has then is given up, one that runs has all the time its function may take."""
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(future), config().queue_wait_sec + 3 * fleet.BEAT_SEC)
+        if run_id in self._running_on:
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(future, timeout_sec + _GRACE_SEC)
+        raise NoWorker("No worker took this call in time. Try again or call it asynchronously.")
+
+    async def _release(self, slot: bool, function_id: str, run_id: str) -> None:
+        if slot:
+            with contextlib.suppress(RedisError):
+                await self.in_thread(services.release_slot, function_id, run_id)
+
+    async def _check_workers(self) -> None:
+        """Raises NoWorker when none has been heard of. Costs nothing while the watch sees one."""
+        if time.monotonic() - self._workers_seen_at < fleet.DEAD_AFTER_SEC:
+            return
+        try:
+            living = await self.in_thread(fleet.living, redis.connection())
+        except RedisError as error:
+            raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
+        if not living:
+            raise NoWorker("No worker is running. Start one, or try again if one is on its way.")
+        self._workers_seen_at = time.monotonic()
+
+    async def _watch_workers(self) -> None:
+        """Each second: who lives, and whose callers wait for a worker that has died."""
+        while True:
+            await asyncio.sleep(fleet.BEAT_SEC)
+            try:
+                living = await fleet.living_async(self._redis)
+            except (RedisError, OSError):
+                continue
+            if living:
+                self._workers_seen_at = time.monotonic()
+            alive = {worker.id for worker in living}
+            waiting = set(self.mailbox.waiting_ids())
+            for run_id, worker_id in self._running_on.items():
+                if worker_id not in alive:
+                    self.mailbox.fail(run_id, _WorkerLostError(f"The worker {worker_id} was lost while this ran."))
+            for worker in living:
+                self._running_on |= {run["id"]: worker.id for run in worker.running if run["id"] in waiting}
+
+    async def _hear_changes(self) -> None:
+        """Drop what other processes have changed. While messages may be missed, nothing is remembered for long."""
+        while True:
+            try:
+                async with self._redis.pubsub() as listener:
+                    await listener.subscribe(redis.CHANGES)
+                    directory.forget_all()
+                    async for message in listener.listen():
+                        if message["type"] == "message":
+                            directory.forget(message["data"].decode())
+            except (RedisError, OSError):
+                directory.forget_all()
+                await asyncio.sleep(0.2)
+
+
+class _WorkerLostError(Exception):
+    """Sent to a waiting caller whose worker's heartbeat has ended."""
+
+
+def _append_record(record: RunRecord) -> None:
+    pipeline = redis.connection().pipeline(transaction=False)
+    ledger.append(pipeline, record.to_bytes())
+    pipeline.execute()
+
+
+def _record_of_row(row: Invocation) -> RunRecord:
+    """The record again, for the answer to a repeated request."""
+    return RunRecord(
+        id=str(row.pk),
+        request_id=row.request_id,
+        function_id=str(row.function_id),
+        function_name=row.function_name,
+        runtime=row.runtime,
+        version=row.version,
+        alias=row.alias_used,
+        status=row.status,
+        fault=row.fault,
+        error=row.error,
+        error_type=row.error_type,
+        stack_trace=row.stack_trace,
+        start_kind=row.start_kind,
+        created_ms=row.created_at.timestamp() * 1000,
+        completed_ms=row.completed_at.timestamp() * 1000 if row.completed_at else 0.0,
+        duration_ms=row.duration_ms or 0.0,
+        output=None if row.output is None else bytes(row.output),
+    )
+
+

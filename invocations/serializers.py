@@ -1,0 +1,175 @@
+"""Shapes of answers about invocations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from rest_framework import serializers
+
+from invocations.models import Invocation, TriggerType
+from invocations.outcome import Status
+from invocations.selectors import Lines
+
+_STATUSES = [(s.value, s.value) for s in Status]
+
+
+class InvocationSerializer(serializers.Serializer):
+    """An invocation in an answer. What has not happened yet is left out."""
+
+    id = serializers.UUIDField()
+    function_id = serializers.UUIDField()
+    function_name = serializers.CharField()
+    version = serializers.IntegerField()
+    alias_used = serializers.CharField(required=False)
+    trigger_type = serializers.ChoiceField(choices=TriggerType.choices)
+    status = serializers.ChoiceField(choices=_STATUSES)
+    input = serializers.JSONField(allow_null=True, help_text="the event")
+    output = serializers.JSONField(required=False, help_text="the result")
+    truncated = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="in lists: which of input and output are too large to be shown there",
+    )
+    error = serializers.CharField(required=False)
+    error_type = serializers.CharField(required=False)
+    stack_trace = serializers.ListField(child=serializers.CharField(), required=False)
+    cold_start = serializers.BooleanField()
+    start_kind = serializers.CharField(required=False, help_text="cold, prewarmed or warm")
+    attempt = serializers.IntegerField(help_text="tries begun")
+    retry_count = serializers.IntegerField(help_text="tries after the first")
+    attempts = serializers.ListField(child=serializers.DictField(), required=False, help_text="tries that were repeated")
+    next_attempt_at = serializers.DateTimeField(required=False)
+    started_at = serializers.DateTimeField(required=False)
+    completed_at = serializers.DateTimeField(required=False)
+    duration_ms = serializers.FloatField(required=False)
+    queue_ms = serializers.FloatField(required=False)
+    billed_time_ms = serializers.IntegerField(required=False)
+    memory_used_mb = serializers.FloatField(required=False)
+    session_key = serializers.CharField(required=False)
+    request_id = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class InvocationListSerializer(serializers.Serializer):
+    invocations = InvocationSerializer(many=True)
+    total = serializers.IntegerField()
+    offset = serializers.IntegerField()
+    limit = serializers.IntegerField()
+    next_cursor = serializers.CharField(required=False)
+
+
+class LogLineSerializer(serializers.Serializer):
+    timestamp = serializers.DateTimeField()
+    stream = serializers.ChoiceField(choices=["stdout", "stderr", "system"])
+    message = serializers.CharField()
+
+
+class LogListSerializer(serializers.Serializer):
+    logs = LogLineSerializer(many=True)
+    total = serializers.IntegerField()
+    offset = serializers.IntegerField()
+    limit = serializers.IntegerField()
+    next_cursor = serializers.CharField(required=False)
+
+
+class AcceptedSerializer(serializers.Serializer):
+    request_id = serializers.CharField()
+    invocation_id = serializers.UUIDField()
+    status = serializers.CharField(help_text="accepted")
+
+
+class CancelSerializer(serializers.Serializer):
+    request_id = serializers.CharField()
+    invocation_id = serializers.CharField()
+    status = serializers.CharField(help_text="cancelled, or cancelling for a synchronous call that is being ended")
+
+
+class InvokeAnswerSerializer(serializers.Serializer):
+    """The answer of `/invoke`; its HTTP status is `status_code`."""
+
+    request_id = serializers.CharField()
+    invocation_id = serializers.UUIDField()
+    status_code = serializers.IntegerField()
+    body = serializers.JSONField(allow_null=True, help_text="the function's result")
+    error = serializers.CharField(required=False)
+    error_type = serializers.CharField(required=False)
+    stack_trace = serializers.ListField(child=serializers.CharField(), required=False)
+    duration_ms = serializers.FloatField()
+    cold_start = serializers.BooleanField()
+    start_kind = serializers.CharField()
+    billed_time_ms = serializers.IntegerField()
+    version = serializers.IntegerField()
+    alias_used = serializers.CharField(required=False)
+    logs = serializers.CharField(required=False, help_text="with ?logs=true: the last 4 KiB")
+
+
+_ALWAYS = frozenset(
+    {"id", "function_id", "function_name", "version", "trigger_type", "status", "input", "cold_start", "attempt"}
+    | {"retry_count", "request_id", "created_at"}
+)
+
+
+def invocation_shape(row: Invocation) -> dict[str, Any]:
+    """One invocation, whole."""
+    output = None if row.output is None else orjson.loads(bytes(row.output))
+    return _shape(row, orjson.loads(bytes(row.input)), output, [])
+
+
+def invocation_row_shape(row: Any) -> dict[str, Any]:
+    """One of a list (`selectors.listed`): large events and results are named instead of shown."""
+    large = [
+        name
+        for name in ("input", "output")
+        if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None
+    ]
+    shown = {
+        name: None if (value := getattr(row, f"listed_{name}")) is None else orjson.loads(bytes(value))
+        for name in ("input", "output")
+    }
+    return _shape(row, shown["input"], shown["output"], large)
+
+
+def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[str, Any]:
+    shape: dict[str, Any] = {
+        "id": str(row.pk),
+        "function_id": str(row.function_id),
+        "function_name": row.function_name,
+        "version": row.version,
+        "alias_used": row.alias_used,
+        "trigger_type": row.trigger_type,
+        "status": row.status,
+        "input": event,
+        "output": output,
+        "truncated": large,
+        "error": row.error,
+        "error_type": row.error_type,
+        "stack_trace": row.stack_trace,
+        "cold_start": row.start_kind == "cold",
+        "start_kind": row.start_kind,
+        "attempt": row.attempt,
+        "retry_count": max(0, row.attempt - 1),
+        "attempts": row.attempts,
+        "next_attempt_at": row.next_attempt_at if row.status == Status.PENDING else None,
+        "started_at": row.started_at,
+        "completed_at": row.completed_at,
+        "duration_ms": row.duration_ms,
+        "queue_ms": row.queue_ms,
+        "billed_time_ms": row.billed_time_ms,
+        "memory_used_mb": row.memory_used_mb,
+        "session_key": row.session_key,
+        "request_id": row.request_id,
+        "created_at": row.created_at,
+    }
+    return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v not in ("", []))} | (
+        {"output": output} if output in ("", []) and row.status == Status.SUCCESS else {}
+    )
+
+
+def log_line_shapes(lines: Lines) -> list[dict[str, Any]]:
+    return [{"timestamp": _rfc3339(at), "stream": stream, "message": text} for at, stream, text in lines]
+
+
+def _rfc3339(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,171 @@
+"""submit(): the one door to a run. What ends here either waits (durable: a committed row) or is under way
+(synchronous: a message to a worker, the answer through results.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from functions.directory import LiveFunction
+from invocations import idempotency, lifecycle, selectors, slots
+from invocations.errors import NotCancellable
+from invocations.models import Invocation, TriggerType
+from invocations.record import CallMessage
+from nimbus_project.config import config
+from nimbus_project.core import fleet, queue, redis
+from nimbus_project.core.errors import FunctionNotActive, InvalidRequest, TooManyRequests
+from nimbus_project.core.ids import new_id
+from nimbus_project.core.queue import Task
+
+MAX_DELAY_SEC = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewInvocation:
+    """What a trigger asks for. `event` is JSON text that was checked to be JSON."""
+
+    function: LiveFunction
+    event: bytes
+    request_id: str
+    id: UUID
+    trigger_type: str = TriggerType.HTTP
+    version: int | None = None
+    """None: the newest."""
+    alias: str = ""
+    session_key: str = ""
+    idempotency_key: str = ""
+    delay_sec: float = 0.0
+
+    @property
+    def runs_version(self) -> int:
+        return self.function.version if self.version is None else self.version
+
+
+def check_active(function: LiveFunction) -> None:
+    """Raises FunctionNotActive with what to do about it."""
+    if not function.invokable:
+        hint = "Put it online first." if function.status == "offline" else "Update its code first."
+        raise FunctionNotActive(f"The function {function.name} is {function.status}. {hint}")
+
+
+def submit(new: NewInvocation) -> Invocation:
+    """Accept a durable invocation: committed when this returns, its message sent. With a known idempotency key, the
+    invocation that has it. Raises FunctionNotActive, InvalidRequest, IdempotencyMismatch."""
+    check_active(new.function)
+    if not 0 <= new.delay_sec <= MAX_DELAY_SEC:
+        raise InvalidRequest(f"delay_sec must be 0 to {MAX_DELAY_SEC}.")
+    now = timezone.now()
+    with transaction.atomic():
+        if new.idempotency_key:
+            claim = idempotency.claim(new.function.id, new.idempotency_key, new.event, new.id, now)
+            if not claim.first:
+                return Invocation.objects.get(pk=claim.invocation_id)
+        invocation = _row(new, now)
+        lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
+        if new.delay_sec <= 0:
+            queue.send_after_commit(Task.RUN_INVOCATION, str(invocation.pk))
+    return invocation
+
+
+def submit_call(message: CallMessage, event: bytes) -> None:
+    """Send a synchronous call to the workers. Raises Unavailable."""
+    queue.send(Task.RUN_CALL, message.to_wire(), event.decode())
+
+
+def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool) -> CallMessage:
+    return CallMessage(
+        id=str(new.id),
+        request_id=new.request_id,
+        function_id=new.function.id,
+        function_name=new.function.name,
+        runtime=new.function.runtime,
+        version=new.runs_version,
+        alias=new.alias,
+        trigger_type=new.trigger_type,
+        session_key=new.session_key,
+        created_ms=now_ms,
+        start_before_ms=now_ms + config().queue_wait_sec * 1000,
+        reply_to=reply_to,
+        slot=slot,
+    )
+
+
+def take_slot(function: LiveFunction, run_id: str) -> bool:
+    """One of the function's `max_concurrency` slots, from any process. True when it holds one now."""
+    lease = slots.lease_ms(function.timeout_sec, config().queue_wait_sec)
+    script = redis.connection().register_script(slots.take_script())
+    return bool(script(keys=[slots.key(function.id)], args=[run_id, function.max_concurrency, lease]))
+
+
+def release_slot(function_id: str, run_id: str) -> None:
+    redis.connection().zrem(slots.key(function_id), run_id)
+
+
+def at_limit(function: LiveFunction) -> TooManyRequests:
+    return TooManyRequests(
+        f"The function {function.name} already runs {function.max_concurrency} times, its max_concurrency. "
+        "Try again or call it asynchronously."
+    )
+
+
+def replay(original: Invocation, function: LiveFunction, request_id: str) -> Invocation:
+    """The same event once more, asynchronously, on the function as it is now."""
+    return submit(
+        NewInvocation(
+            function=function,
+            event=bytes(original.input),
+            request_id=request_id,
+            id=new_id(),
+            trigger_type=TriggerType.ASYNC,
+            session_key=original.session_key,
+        )
+    )
+
+
+def cancel(reference: str) -> Invocation | None:
+    """End a pending or running invocation; its sandbox is killed. The row, or None for a synchronous run, which has
+    none yet. Raises InvocationNotFound, NotCancellable."""
+    running = _running_call(reference)
+    if running is not None:
+        redis.connection().publish(redis.CONTROL, orjson.dumps({"cancel": running}))
+        return None
+    row = selectors.invocation_get(reference)
+    if not lifecycle.cancel(row.pk, timezone.now()):
+        row.refresh_from_db(fields=["status"])
+        raise NotCancellable(f"The invocation has ended already: {row.status}.")
+    redis.publish(redis.CONTROL, orjson.dumps({"cancel": str(row.pk)}))
+    row.refresh_from_db()
+    return row
+
+
+def _running_call(reference: str) -> str | None:
+    for worker in fleet.living(redis.connection()):
+        for run in worker.running:
+            if reference in (run["id"], run["request_id"]):
+                return str(run["id"])
+    return None
+
+
+def _row(new: NewInvocation, now: datetime) -> Invocation:
+    function = new.function
+    trigger = TriggerType.ASYNC if new.trigger_type == TriggerType.HTTP else new.trigger_type
+    return Invocation(
+        id=new.id,
+        request_id=new.request_id,
+        function_id=function.id,
+        function_name=function.name,
+        runtime=function.runtime,
+        version=new.runs_version,
+        alias_used=new.alias,
+        trigger_type=trigger,
+        input=new.event,
+        session_key=new.session_key,
+        max_attempts=function.max_retries + 1,
+        expires_at=now + timedelta(seconds=function.max_event_age_sec + new.delay_sec),
+    )
+

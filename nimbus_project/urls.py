@@ -1,0 +1,32 @@
+"""Every address under Django. Calls and live logs are answered before it (asgi.py)."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.staticfiles.urls import staticfiles_urlpatterns
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from nimbus_project import views
+
+admin.site.site_header = "Nimbus"
+admin.site.site_title = "Nimbus"
+
+urlpatterns = [
+    path("api/v1/", include("functions.urls")),
+    path("api/v1/", include("invocations.urls")),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("health", views.health),
+    path("health/live", views.live),
+    path("health/ready", views.ready),
+    path("metrics", views.metrics),
+    path("admin/", admin.site.urls),
+    *staticfiles_urlpatterns(),
+    re_path(r"^(?!admin/|static/).*$", views.not_found),
+]
+
+handler400 = "nimbus_project.views.bad_request"
+handler403 = "nimbus_project.views.forbidden"
+handler404 = "nimbus_project.views.not_found"
+handler500 = "nimbus_project.views.failed"

@@ -1,0 +1,93 @@
+"""Health, metrics and the answers where nothing is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import REGISTRY as PROCESS_REGISTRY
+from redis.exceptions import RedisError
+
+from nimbus_project.config import config
+from nimbus_project.core import fleet, redis
+from nimbus_project.core.errors import NimbusError, NotFound
+from nimbus_project.core.logging import request_id_var
+
+log = logging.getLogger("nimbus.views")
+
+
+def health(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "healthy"})
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "alive"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when a call could be answered now, else 503 with what is down."""
+    down = {name: reason for name, check in _CHECKS.items() if (reason := check())}
+    if down:
+        return JsonResponse({"status": "not_ready", "down": down}, status=503)
+    return JsonResponse({"status": "ready"})
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "The database does not answer."
+    return ""
+
+
+def _redis() -> str:
+    try:
+        redis.connection().ping()
+    except RedisError:
+        return "Redis does not answer."
+    return ""
+
+
+def _worker() -> str:
+    try:
+        return "" if fleet.living(redis.connection()) else "No worker is alive."
+    except RedisError:
+        return "Unknown: Redis does not answer."
+
+
+_CHECKS = {"database": _database, "redis": _redis, "worker": _worker}
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Web and workers together, where they share a folder of metrics files."""
+    registry = PROCESS_REGISTRY
+    if config().metrics_dir is not None:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, path=str(config().metrics_dir))
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
+    return _error(NotFound("There is nothing at this address."))
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(NimbusError("The request could not be understood.", code="invalid_request"), 400)
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(NimbusError("This is not allowed.", code="forbidden"), 403)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    return _error(NimbusError("Something went wrong inside Nimbus. The log has the details.", code="internal_error"))
+
+
+def _error(error: NimbusError, status: int | None = None) -> HttpResponse:
+    body = orjson.dumps(error.body(request_id_var.get()))
+    return HttpResponse(body, status=status or error.http_status, content_type="application/json")
