@@ -1,4 +1,4 @@
-"""Sandboxes as containers, and the images they start from. The only file that knows Docker."""
+"""The engine's side of building images."""
 
 from __future__ import annotations
 
@@ -8,28 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import docker
-import requests
-import urllib3
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 
+from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
 from workers.images import ImageError
 
 LineSink = Callable[[str], None]
 
-ENGINE_TIMEOUT_SEC = 60
 PULL_SILENCE_SEC = 8
 """A registry that says nothing for so long is taken for not there."""
-
-_ENGINE_TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class DockerImages:
     """`workers.images.ImageStore` on the engine."""
 
     def __init__(self) -> None:
-        with _as_image_error("reach the Docker engine"):
-            self._api = docker.APIClient(version="auto", timeout=ENGINE_TIMEOUT_SEC)
+        """Raises SandboxError when the engine does not answer."""
+        self._api = connect(ENGINE_TIMEOUT_SEC)
 
     def label(self, tag: str, name: str) -> str | None:
         found = self._inspect(tag)
@@ -42,13 +37,12 @@ class DockerImages:
     def pull(self, tag: str, on_line: LineSink) -> None:
         name, _, version = tag.rpartition(":")
         with _as_image_error(f"pull {tag}"):
-            api = docker.APIClient(version=self._api.api_version, timeout=PULL_SILENCE_SEC)
-            _follow(api.pull(name, version, stream=True, decode=True), on_line)
+            _follow(connect(PULL_SILENCE_SEC).pull(name, version, stream=True, decode=True), on_line)
 
     def load_root(self, tar: Path, tag: str) -> None:
         name, _, version = tag.rpartition(":")
         with _as_image_error(f"import {tag}"):
-            self._api.import_image_from_file(str(tar), repository=name, tag=version, changes=["CMD [\"bash\"]"])
+            self._api.import_image_from_file(str(tar), repository=name, tag=version, changes=['CMD ["bash"]'])
         if self._inspect(tag) is None:
             raise ImageError(f"the engine did not take the root file system of {tag}")
 
@@ -56,8 +50,7 @@ class DockerImages:
         before = self._inspect(tag)
         with _as_image_error(f"build {tag}"):
             # A build takes as long as a mirror is slow, and its steps may be silent for minutes.
-            api = docker.APIClient(version=self._api.api_version, timeout=None)
-            events = api.build(
+            events = connect(None).build(
                 fileobj=io.BytesIO(context), custom_context=True, tag=tag, labels=labels, nocache=not cached,
                 rm=True, forcerm=True, network_mode="host", use_config_proxy=True, decode=True,
             )  # fmt: skip
@@ -85,7 +78,7 @@ class DockerImages:
         with _as_image_error(f"inspect {tag}"):
             try:
                 found: dict[str, Any] = self._api.inspect_image(tag)
-            except docker.errors.ImageNotFound:
+            except ImageNotFound:
                 return None
         return found
 
@@ -94,7 +87,7 @@ class DockerImages:
 def _as_image_error(what: str) -> Iterator[None]:
     try:
         yield
-    except _ENGINE_TROUBLE as error:
+    except ENGINE_TROUBLE as error:
         raise ImageError(f"could not {what}: {error}") from error
 
 
