@@ -130,13 +130,6 @@ def due(now: datetime, *, resend_after_sec: float, limit: int) -> list[UUID]:
     return ids
 
 
-def park(row: Invocation, until: datetime) -> bool:
-    """Leave a pending one for later without counting a try: its function is at its limit."""
-    return bool(
-        Invocation.objects.filter(pk=row.pk, status=Status.PENDING).update(next_attempt_at=until, sent_at=None)
-    )
-
-
 def _tries(row: Invocation) -> Tries:
     return Tries(
         attempt=row.attempt, lost=row.lost_attempts, max_attempts=row.max_attempts, expires_at=row.expires_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -150,6 +150,14 @@ def _find(reference: str) -> Invocation | None:
     if uuid is not None and (row := Invocation.objects.filter(pk=uuid).first()):
         return row
     return Invocation.objects.filter(request_id=reference).order_by("-created_at").first()
+
+
+def next_due(now: datetime, *, not_of: Collection[str], among: int = 16) -> list[Invocation]:
+    """Pending invocations whose time has come, longest waiting first; none of the functions `not_of`."""
+    rows = Invocation.objects.filter(status=Status.PENDING, next_attempt_at__lte=now)
+    if not_of:
+        rows = rows.exclude(function_id__in=not_of)
+    return list(rows.order_by("next_attempt_at")[:among])
 
 
 def lines_of(invocation: Invocation) -> Lines:

@@ -1,0 +1,57 @@
+"""Orders to all workers over Redis: cancel a run, evict a function; and news of functions that have changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import orjson
+from redis.exceptions import RedisError
+
+from functions import directory
+from nimbus_project.core import redis
+
+if TYPE_CHECKING:
+    from workers.worker import Worker
+
+log = logging.getLogger("nimbus.control")
+
+
+class ControlListener:
+    """One thread per worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="nimbus-control", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._worker.client.pubsub(ignore_subscribe_messages=True) as listener:
+                    listener.subscribe(redis.CONTROL, redis.CHANGES)
+                    directory.forget_all()
+                    while not self._stop.is_set():
+                        if message := listener.get_message(timeout=1.0):
+                            self._obey(message["channel"].decode(), message["data"])
+            except (RedisError, OSError):
+                directory.forget_all()
+                self._stop.wait(0.5)
+
+    def _obey(self, channel: str, data: bytes) -> None:
+        if channel == redis.CHANGES:
+            directory.forget(data.decode())
+            return
+        order = orjson.loads(data)
+        if "cancel" in order:
+            self._worker.pool.cancel(order["cancel"])
+        if "evict" in order:
+            self._worker.evict(order["evict"])

@@ -1,0 +1,76 @@
+"""The heart: tells every second that this worker lives and what it runs, and renews the leases of its rows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from invocations import lifecycle
+from nimbus_project.core import fleet, metrics
+
+if TYPE_CHECKING:
+    from workers.worker import Worker
+
+log = logging.getLogger("nimbus.heart")
+
+
+class Heart:
+    """One thread per worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.started_at = time.time()
+        self._worker = worker
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="nimbus-heart", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say goodbye, so that nobody waits for a heartbeat that won't come."""
+        self._stop.set()
+        self._thread.join(5)
+        try:
+            fleet.withdraw(self._worker.client, self._worker.id)
+        except RedisError:
+            log.warning("no goodbye: Redis is away")
+
+    def _beat_on(self) -> None:
+        renew_every = self._worker.settings.lease_sec / 3
+        renewed_at = time.monotonic()
+        while True:
+            self._tell()
+            if time.monotonic() - renewed_at >= renew_every:
+                renewed_at = time.monotonic()
+                self._renew()
+            if self._stop.wait(fleet.BEAT_SEC):
+                return
+
+    def _tell(self) -> None:
+        state = self._worker.state()
+        try:
+            fleet.announce(self._worker.client, state)
+        except RedisError:
+            log.warning("no heartbeat: Redis is away")
+        for runtime, counts in state.pool.get("runtimes", {}).items():
+            metrics.POOL_SIZE.labels(runtime).set(counts["size"])
+            metrics.POOL_WARM.labels(runtime).set(counts["warm"])
+            metrics.POOL_BUSY.labels(runtime).set(counts["busy"])
+
+    def _renew(self) -> None:
+        worker = self._worker
+        ids = [row.pk for row in list(worker.invocations.values())]
+        if not ids:
+            return
+        try:
+            lifecycle.renew(worker.id, ids, timezone.now(), worker.settings.lease_sec)
+        except DatabaseError:
+            log.warning("leases can't be renewed: the database is away")
+        finally:
+            close_old_connections()

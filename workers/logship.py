@@ -1,0 +1,107 @@
+"""Log lines of running invocations on their way to whoever watches: collected per run, shipped ten times a second.
+
+A run that ends sooner ships nothing: its lines travel with its record.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import orjson
+from redis import Redis
+from redis.exceptions import RedisError
+
+from invocations.outcome import LogLine
+from nimbus_project.core.redis import LINES, LOGS
+
+log = logging.getLogger("nimbus.logship")
+
+SHIP_EVERY_SEC = 0.1
+KEPT_SEC = 900
+"""Live lines of a run whose worker died disappear after this."""
+
+
+class RunLog:
+    """The lines of one run. Appending is all the invoking thread does."""
+
+    __slots__ = ("_note", "function_id", "invocation_id", "lines", "shipped")
+
+    def __init__(self, invocation_id: str, function_id: str, note: Callable[[RunLog], None]) -> None:
+        self.invocation_id = invocation_id
+        self.function_id = function_id
+        self.lines: list[LogLine] = []
+        self.shipped = 0
+        self._note = note
+
+    def __call__(self, line: LogLine) -> None:
+        self.lines.append(line)
+        self._note(self)
+
+    def rest(self) -> list[tuple[int, str, str]]:
+        """What has not been shipped yet."""
+        return [(line.at_ms, line.stream, line.text) for line in self.lines[self.shipped :]]
+
+
+def message(run: RunLog, status: str = "") -> bytes:
+    """What goes over the channel of the function (see invocations/live.py)."""
+    news: dict[str, object] = {"id": run.invocation_id, "seq": run.shipped, "lines": run.rest()}
+    return orjson.dumps(news | ({"status": status} if status else {}))
+
+
+class LogShipper:
+    """One thread per worker."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._dirty: dict[str, RunLog] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nimbus-logship", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def open(self, invocation_id: str, function_id: str) -> RunLog:
+        return RunLog(invocation_id, function_id, self._note)
+
+    def end(self, pipeline: Redis, run: RunLog, status: str, *, always: bool) -> None:
+        """Add the last of a run to a pipeline: its remaining lines and how it ended."""
+        with self._lock:
+            self._dirty.pop(run.invocation_id, None)
+            if run.shipped:
+                pipeline.delete(LINES + run.invocation_id)
+            if run.lines or always:
+                pipeline.publish(LOGS + run.function_id, message(run, status))
+
+    def _note(self, run: RunLog) -> None:
+        self._dirty[run.invocation_id] = run
+
+    def _work(self) -> None:
+        while not self._stop.wait(SHIP_EVERY_SEC):
+            if not self._dirty:
+                continue
+            try:
+                self._ship()
+            except RedisError:
+                log.warning("live logs can't be shipped: Redis is away")
+
+    def _ship(self) -> None:
+        # Under the lock, so that no lines arrive after the run's end was announced.
+        with self._lock:
+            runs, self._dirty = self._dirty, {}
+            pipeline = self._client.pipeline(transaction=False)
+            for run in runs.values():
+                lines = run.rest()
+                if not lines:
+                    continue
+                pipeline.rpush(LINES + run.invocation_id, *[orjson.dumps(line) for line in lines])
+                pipeline.expire(LINES + run.invocation_id, KEPT_SEC)
+                pipeline.publish(LOGS + run.function_id, message(run))
+                run.shipped += len(lines)
+            pipeline.execute()

@@ -1,0 +1,25 @@
+"""Every task body: one call each. Names are those of `nimbus_project.core.queue.Task`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nimbus_project.core.queue import Task
+from workers import executor, reaper
+from workers.celery import app
+from workers.worker import current
+
+
+@app.task(name=str(Task.RUN_CALL))
+def run_call(call: dict[str, Any], event: str) -> None:
+    executor.run_call(current(), call, event)
+
+
+@app.task(name=str(Task.RUN_INVOCATION))
+def run_invocation(invocation_id: str) -> None:
+    executor.run_invocations(current(), invocation_id)
+
+
+@app.task(name=str(Task.SWEEP))
+def sweep() -> None:
+    reaper.sweep()

@@ -1,0 +1,138 @@
+"""This process as a worker: its identity, pool, running calls, and the threads beside Celery's."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from django.utils import timezone
+
+from functions.selectors import spec_get
+from functions.spec import FunctionSpec
+from invocations import lifecycle
+from invocations.models import Invocation
+from nimbus_project.config import Config, config
+from nimbus_project.core import fleet, redis
+from workers.control import ControlListener
+from workers.drivers.choice import make_driver
+from workers.heart import Heart
+from workers.logship import LogShipper
+from workers.pool import Pool, PoolLimits
+from workers.sandbox import SandboxDriver
+from workers.scribe import Scribe
+
+log = logging.getLogger("nimbus.worker")
+
+SPECS_KEPT = 256
+
+
+class Worker:
+    """One per process. Opened and closed by the Celery step; tasks reach it by `current()`."""
+
+    def __init__(self, settings: Config, driver: SandboxDriver, threads: int) -> None:
+        self.id = f"{settings.node}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.settings = settings
+        self.driver = driver
+        self.threads = threads
+        self.client = redis.connection()
+        self.pool = Pool(driver, PoolLimits.from_config(settings), time.monotonic)
+        self.shipper = LogShipper(self.client)
+        self.async_slots = threading.BoundedSemaphore(max(1, math.floor(threads * settings.worker_async_share)))
+        self.draining = threading.Event()
+        self.calls: dict[str, dict[str, Any]] = {}
+        """Synchronous runs under way, as the heartbeat tells them."""
+        self.invocations: dict[str, Invocation] = {}
+        """Queued runs under way, whose leases the heart renews."""
+        self._specs: OrderedDict[tuple[str, int], FunctionSpec] = OrderedDict()
+        self._specs_lock = threading.Lock()
+        self._heart = Heart(self)
+        self._control = ControlListener(self)
+        self._scribe = Scribe(self.client, self.id)
+
+    def open(self) -> None:
+        removed = self.driver.sweep()
+        self.shipper.start()
+        self._scribe.start()
+        self._control.start()
+        self.pool.start()
+        self._heart.start()
+        log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
+
+    def close(self) -> None:
+        """Let running work finish for a while, give the rest back, remove every sandbox."""
+        self.draining.set()
+        until = time.monotonic() + self.settings.drain_grace_sec
+        while (self.calls or self.invocations) and time.monotonic() < until:
+            time.sleep(0.02)
+        for row in list(self.invocations.values()):
+            lifecycle.give_back(row, timezone.now())
+        self.pool.close()
+        self.driver.close()
+        self._control.stop()
+        self._heart.stop()
+        self._scribe.stop()
+        self.shipper.stop()
+        log.info("worker stopped", extra={"worker_id": self.id})
+
+    def state(self) -> fleet.WorkerState:
+        """The next heartbeat."""
+        return fleet.WorkerState(
+            id=self.id,
+            node=self.settings.node,
+            pid=os.getpid(),
+            driver=self.driver.name,
+            started_at=self._heart.started_at,
+            threads=self.threads,
+            running=list(self.calls.values()),
+            pool=self.pool.stats().as_dict(),
+        )
+
+    def spec(self, function_id: str, version: int) -> FunctionSpec | None:
+        """A version is immutable: remembered without a term, forgotten by disuse."""
+        key = (function_id, version)
+        with self._specs_lock:
+            if key in self._specs:
+                self._specs.move_to_end(key)
+                return self._specs[key]
+        spec = spec_get(function_id, version)
+        if spec is not None:
+            with self._specs_lock:
+                self._specs[key] = spec
+                while len(self._specs) > SPECS_KEPT:
+                    self._specs.popitem(last=False)
+        return spec
+
+    def evict(self, function_id: str) -> None:
+        """Drop what belongs to a function that is gone."""
+        with self._specs_lock:
+            for key in [key for key in self._specs if key[0] == function_id]:
+                del self._specs[key]
+        self.pool.evict(function_id)
+
+
+_worker: Worker | None = None
+
+
+def current() -> Worker:
+    assert _worker is not None, "the worker is opened before its first task"
+    return _worker
+
+
+def open_worker(*, threads: int) -> None:
+    global _worker
+    settings = config()
+    worker = Worker(settings, make_driver(settings), threads)
+    worker.open()
+    _worker = worker
+
+
+def close_worker() -> None:
+    """Idempotent: Celery stops a step that it also terminates."""
+    if _worker is not None and not _worker.draining.is_set():
+        _worker.close()
