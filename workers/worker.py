@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import Any
 
 from django.utils import timezone
@@ -41,7 +42,7 @@ class Worker:
         self.driver = driver
         self.threads = threads
         self.client = redis.connection()
-        self.pool = Pool(driver, PoolLimits.from_config(settings), time.monotonic)
+        self.pool = Pool(driver, PoolLimits.from_config(settings), is_tended=True)
         self.shipper = LogShipper(self.client)
         self.async_slots = threading.BoundedSemaphore(max(1, math.floor(threads * settings.worker_async_share)))
         self.draining = threading.Event()
@@ -60,7 +61,6 @@ class Worker:
         self.shipper.start()
         self._scribe.start()
         self._control.start()
-        self.pool.start()
         self._heart.start()
         log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
 
@@ -90,7 +90,7 @@ class Worker:
             started_at=self._heart.started_at,
             threads=self.threads,
             running=list(self.calls.values()),
-            pool=self.pool.stats().as_dict(),
+            pool=asdict(self.pool.stats()),
         )
 
     def spec(self, function_id: str, version: int) -> FunctionSpec | None:

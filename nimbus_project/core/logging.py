@@ -45,6 +45,8 @@ def logging_config(level: str) -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
+            # Named, because Celery sets the root's level to its own.
+            "nimbus": {"level": level},
             # Django logs each 4xx as a warning: the answer says it already.
             "django.request": {"level": "ERROR", "handlers": ["stderr"], "propagate": False},
             "django.server": quiet,

@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery
 from django.conf import settings
 from django.db import transaction
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -37,6 +37,8 @@ QUEUES: dict[str, tuple[Task, ...]] = {
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 
+_EXCHANGE = Exchange("nimbus", type="direct")
+
 # Redis answers on this machine or the next: a send that takes longer has failed, and the row is the outbox.
 _RETRY_POLICY = {"max_retries": 1, "interval_start": 0.05, "interval_step": 0.1, "interval_max": 0.2}
 
@@ -56,7 +58,7 @@ def configure(app: Celery) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=32,
-        task_queues=[Queue(name) for name in QUEUES],
+        task_queues=[Queue(name, _EXCHANGE, routing_key=name) for name in QUEUES],
         task_default_queue="async",
         task_create_missing_queues=False,
         task_ignore_result=True,
