@@ -19,6 +19,8 @@ from typing import Any, Final
 import orjson
 
 PROTOCOL: Final = 1
+EXIT_DISCONNECTED: Final = 76
+"""A runner whose connection is gone exits with this code."""
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """Most that a frame's size field may say."""
 BUFFER_BYTES: Final = 64 * 1024

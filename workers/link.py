@@ -16,7 +16,7 @@ import orjson
 
 from functions.spec import FunctionSpec
 from invocations.outcome import ErrorType, Fault, Outcome, Status
-from workers.frames import ConnectionEnded, Frame, FrameError, FrameStream, Kind
+from workers.frames import EXIT_DISCONNECTED, ConnectionEnded, Frame, FrameError, FrameStream, Kind
 from workers.link_logs import CallLogs, clean
 from workers.sandbox import Call, LogSink, SandboxError
 
@@ -282,7 +282,7 @@ def _dead_outcome(death: Death, memory_mb: int, before: str) -> Outcome:
     if death.signal is not None:
         text = f"The process was ended by {_signal_name(death.signal)} before the function {before}."
         return _failed(ErrorType.PROCESS_CRASHED, text)
-    if death.exit_code is not None:
+    if death.exit_code not in (None, EXIT_DISCONNECTED):
         text = (
             f"The process exited with code {death.exit_code} before the function {before}. "
             "A handler returns its result and leaves the process running."
