@@ -118,13 +118,14 @@ def _replaced(content: VersionContent, given: Mapping[str, Any]) -> VersionConte
 
 
 def _add_version(function: Function, content: VersionContent) -> FunctionVersion:
-    function.latest_version += 1
+    function.last_number += 1
+    function.latest_version = function.last_number
     function.last_deployed_at = timezone.now()
-    function.save(update_fields=["latest_version", "last_deployed_at", "updated_at"])
+    function.save(update_fields=["last_number", "latest_version", "last_deployed_at", "updated_at"])
     package = packages.store(content.code.encode())
     return FunctionVersion.objects.create(
         function=function,
-        version=function.latest_version,
+        version=function.last_number,
         handler=content.handler,
         package_id=package.sha256,
         memory_mb=content.memory_mb,

@@ -33,6 +33,9 @@ class Invocation(models.Model):
     function_name = models.CharField(max_length=64)
     runtime = models.CharField(max_length=32)
     version = models.PositiveIntegerField()
+    owner_id = models.BigIntegerField(null=True, blank=True, db_index=True)
+    """The function's owner at the time: who may read this when the function is gone."""
+    environment = models.CharField(max_length=64, blank=True)
     alias_used = models.CharField(max_length=64, blank=True)
     trigger_type = models.CharField(max_length=16, choices=TriggerType, default=TriggerType.HTTP)
     status = models.CharField(

@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "rest_framework",
     "nimbus_project",
+    "accounts",
     "functions",
     "invocations",
     "workers",
@@ -105,6 +106,7 @@ USE_TZ = True
 APPEND_SLASH = True
 STATIC_URL = "static/"
 STATIC_ROOT = _config.var_dir / "static"
+MEDIA_ROOT = _config.var_dir / "files"
 DATA_UPLOAD_MAX_MEMORY_SIZE = _config.max_request_bytes
 
 AUTH_PASSWORD_VALIDATORS = [
