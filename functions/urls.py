@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions import api
+from functions.api import functions as api
 
 urlpatterns = [
     path("functions", api.FunctionsApi.as_view(), name="functions"),

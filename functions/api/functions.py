@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from functions import selectors, services
 from functions.models import Function
-from functions.serializers import (
+from functions.serializers.functions import (
     FunctionCreatedSerializer,
     FunctionCreateSerializer,
     FunctionListSerializer,
