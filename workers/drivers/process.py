@@ -29,9 +29,9 @@ import psutil
 from functions.runtimes import Runtime
 from nimbus_project.config import Config
 from workers.doorway import Doorway
+from workers.drivers.process_interpreters import Interpreter, find_interpreter
 from workers.drivers.process_sandbox import ProcessSandbox
 from workers.drivers.process_tree import descendants, memory_bytes
-from workers.drivers.process_interpreters import Interpreter, find_interpreter
 from workers.link import Limits
 from workers.liveness import WorkerLock, bury, dead_workers
 from workers.sandbox import SandboxError
@@ -127,7 +127,7 @@ class ProcessDriver:
             with Doorway(folder / "socket") as doorway:
                 if uid is not None:
                     os.chown(folder / "socket", uid, uid)
-                plan = self._plan(folder, uid, network, [*interpreter.argv(memory_mb), str(runner)])
+                plan = self._plan(folder, uid, network, [*interpreter.argv(), str(runner)])
                 launcher = _launch(plan)
                 self._record(sandbox_id, launcher.pid, uid)
                 stream, _ = doorway.admit(deadline, lambda: _gone(launcher, folder))

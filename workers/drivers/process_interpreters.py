@@ -11,6 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
+NODE_HEAP_MB = 4096
+"""More than any function may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """A program that runs one of our runners."""
@@ -19,12 +23,12 @@ class Interpreter:
     language: str
     """``python`` or ``node``."""
 
-    def argv(self, memory_mb: int) -> list[str]:
+    def argv(self) -> list[str]:
         """The command line up to the runner's path."""
         if self.language == "python":
             return [str(self.path), "-u"]
-        # V8 collects garbage hard before this heap size; the watch ends what is above in sum.
-        return [str(self.path), f"--max-old-space-size={memory_mb}"]
+        # V8's own limit can't be changed after the start, a sandbox's can: so V8's is out of the way.
+        return [str(self.path), f"--max-old-space-size={NODE_HEAP_MB}"]
 
 
 @lru_cache

@@ -1,4 +1,7 @@
-"""The processes below one process, and the memory they hold. Standard library only on Linux: the launcher uses it too."""
+"""The processes below one process, and the memory they hold.
+
+The launcher uses it too: on Linux nothing but the standard library.
+"""
 
 from __future__ import annotations
 

@@ -57,6 +57,11 @@ class DockerDriver:
         self._closed = False
         self._egress_ready = False
 
+    @property
+    def worker_directory(self) -> Path:
+        """This worker's own, below `var_dir`/run; there while it has made a sandbox and is not closed."""
+        return self._lock.directory
+
     # -- the SandboxDriver interface
 
     def create(self, runtime: Runtime, *, memory_mb: int, network: str = "none", deadline: float) -> DockerSandbox:
