@@ -136,30 +136,34 @@ def build_runtimes(
 ) -> list[Built]:
     """Build these runtimes in this order. Raises ImageError at the first that can't be made."""
     shown = progress or Progress(quiet=True)
-    built = [build_runtime(RUNTIMES[name], store, force=force, progress=shown) for name in names]
-    store.drop_untagged()
-    return built
+    return [build_runtime(RUNTIMES[name], store, force=force, progress=shown) for name in names]
 
 
 def build_runtime(runtime: Runtime, store: ImageStore, *, force: bool, progress: Progress) -> Built:
-    """Make one image unless it is up to date. Of several builders at once one builds, the rest find it done."""
+    """Make one image unless it is up to date. Of several builders at once one builds, the rest find it done.
+
+    Raises ImageError. Images that have lost their tag are removed, also where the build fails.
+    """
     began = time.monotonic()
-    tag = image_tag(runtime)
-    if not force and is_current(runtime, store):
-        return _up_to_date(runtime, store, progress, began)
-    with _only_builder(runtime, progress):
-        sources = image_sources(runtime)
-        wanted = digest(sources)
-        if not force and store.label(tag, DIGEST_LABEL) == wanted:
+    try:
+        if not force and is_current(runtime, store):
             return _up_to_date(runtime, store, progress, began)
-        base = _ensure_base(runtime, sources["Dockerfile"].decode(), store, progress)
-        with progress.step(runtime.name, f"build {tag}") as on_line:
-            store.build(tag, _tar(sources), {DIGEST_LABEL: wanted}, cached=not force, on_line=on_line)
+        with _only_builder(runtime, progress):
+            if not force and is_current(runtime, store):
+                return _up_to_date(runtime, store, progress, began)
+            return _build(runtime, store, force, progress, began)
+    finally:
         store.drop_untagged()
+
+
+def _build(runtime: Runtime, store: ImageStore, force: bool, progress: Progress, began: float) -> Built:
+    tag, sources = image_tag(runtime), image_sources(runtime)
+    base = _ensure_base(runtime, sources["Dockerfile"].decode(), store, progress)
+    with progress.step(runtime.name, f"build {tag}") as on_line:
+        store.build(tag, _tar(sources), {DIGEST_LABEL: digest(sources)}, cached=not force, on_line=on_line)
+    seconds = time.monotonic() - began
     size = store.size_bytes(tag) or 0
-    return Built(
-        runtime=runtime.name, image=tag, action="built", base=base, seconds=time.monotonic() - began, size_bytes=size
-    )
+    return Built(runtime=runtime.name, image=tag, action="built", base=base, seconds=seconds, size_bytes=size)
 
 
 def _up_to_date(runtime: Runtime, store: ImageStore, progress: Progress, began: float) -> Built:
