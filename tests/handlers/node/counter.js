@@ -1,0 +1,4 @@
+let count = 0;
+console.log('loaded');
+
+exports.main = () => ++count;

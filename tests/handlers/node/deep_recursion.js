@@ -1,0 +1,3 @@
+const down = (depth) => down(depth + 1) + 1;
+
+exports.main = () => down(0);

@@ -1,0 +1,3 @@
+exports.main = () => {
+  for (;;) process.stdout.write('all work and no play\n');
+};

@@ -1,0 +1,3 @@
+exports.main = () => {
+  for (;;) process.stdout.write('z'.repeat(1000));
+};

@@ -1,0 +1,4 @@
+exports.main = () => {
+  console.log('waiting');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+};

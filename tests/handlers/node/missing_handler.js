@@ -1,0 +1,1 @@
+exports.mian = () => 1;

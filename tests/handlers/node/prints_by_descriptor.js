@@ -1,0 +1,10 @@
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+
+exports.main = () => {
+  console.log('before');
+  fs.writeSync(1, 'written\n');
+  spawnSync(process.execPath, ['-e', 'console.log("from a child")'], { stdio: 'inherit' });
+  console.log('after');
+  return 1;
+};

@@ -1,0 +1,5 @@
+function inner(number) {
+  throw new RangeError(`bad number ${number}`);
+}
+
+exports.main = (event) => inner(event.number);

@@ -1,0 +1,5 @@
+class OutOfStock extends Error {}
+
+exports.main = async () => {
+  throw new OutOfStock('none left');
+};

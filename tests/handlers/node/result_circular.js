@@ -1,0 +1,5 @@
+exports.main = () => {
+  const loop = {};
+  loop.self = loop;
+  return loop;
+};

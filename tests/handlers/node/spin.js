@@ -1,0 +1,4 @@
+exports.main = () => {
+  console.log('spinning');
+  for (;;);
+};

@@ -1,0 +1,5 @@
+exports.main = () => new Promise(() => {
+  setTimeout(() => {
+    throw new RangeError('from a timer');
+  }, 1);
+});

@@ -1,0 +1,4 @@
+exports.main = () => {
+  Promise.reject(new RangeError('nobody listens'));
+  return 'fine';
+};

@@ -1,0 +1,6 @@
+def down(depth):
+    return down(depth + 1)
+
+
+def main(event):
+    return down(0)

@@ -1,0 +1,3 @@
+def main(event):
+    while True:
+        print("all work and no play")

@@ -1,0 +1,8 @@
+import os
+
+
+def main(event):
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return "parent" if child else "child"

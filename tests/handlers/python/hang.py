@@ -1,0 +1,6 @@
+import threading
+
+
+def main(event):
+    print("waiting")
+    threading.Event().wait()

@@ -1,0 +1,2 @@
+def mian(event):
+    return 1

@@ -1,0 +1,5 @@
+def main(event):
+    print("eating")
+    eaten = []
+    while True:
+        eaten.append(bytearray(b"x") * 4_000_000)

@@ -1,0 +1,11 @@
+import os
+import subprocess
+import sys
+
+
+def main(event):
+    print("before")
+    os.write(1, b"written\n")
+    subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
+    print("after")
+    return 1

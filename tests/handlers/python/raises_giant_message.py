@@ -1,0 +1,2 @@
+def main(event):
+    raise ValueError("m" * 10_000_000)

@@ -1,0 +1,6 @@
+class OutOfStock(Exception):
+    pass
+
+
+def main(event):
+    raise OutOfStock("none left")

@@ -1,0 +1,4 @@
+def main(event):
+    loop = []
+    loop.append(loop)
+    return loop

@@ -1,0 +1,5 @@
+def main(event):
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep

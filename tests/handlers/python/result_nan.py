@@ -1,0 +1,2 @@
+def main(event):
+    return [1.0, float("nan")]

@@ -1,0 +1,5 @@
+import ctypes
+
+
+def main(event):
+    ctypes.string_at(0)

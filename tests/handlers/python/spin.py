@@ -1,0 +1,4 @@
+def main(event):
+    print("spinning")
+    while True:
+        pass

