@@ -8,10 +8,24 @@ from enum import StrEnum
 
 
 class ArtifactKind(StrEnum):
-    """What the bytes of an artifact are."""
+    """What a sandbox is given to run."""
 
     SOURCE = "source"
-    """UTF-8 text of one file, named after the handler's module."""
+    """UTF-8 text of one file, named after the handler's module; travels in the LOAD frame."""
+    TREE = "tree"
+    """A folder of interpreted source with its dependencies."""
+    ELF = "elf"
+    """A folder with a Linux program ``main``."""
+    WASM = "wasm"
+    """A folder with ``module.wasm`` and, compiled ahead of time, ``module.cwasm``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFolder:
+    """A gzipped tar in Django's storage, by its content."""
+
+    sha256: str
+    stored_as: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +43,12 @@ class FunctionSpec:
     memory_mb: int
     timeout_sec: int
     artifact: bytes = field(repr=False)
+    """The source; empty for the other kinds, which are in `folder`."""
     artifact_sha256: str
     artifact_kind: ArtifactKind = ArtifactKind.SOURCE
+    folder: StoredFolder | None = None
+    layers: tuple[StoredFolder, ...] = ()
+    """Shared dependencies in order; a later one wins."""
     env_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = "none"
     """``none`` or ``egress``."""
