@@ -41,7 +41,7 @@ class CallLogs:
     def take(self, frame: Frame) -> None:
         """Add a LOG frame's lines. Raises FrameError."""
         stream = frame.head.get("stream")
-        if stream not in _STREAMS:
+        if not isinstance(stream, str) or stream not in _STREAMS:
             raise FrameError("a LOG frame was of no known stream")
         self._seen += len(frame.body)
         if self._seen > self._limit * _FLOOD_FACTOR + _FLOOD_SLACK_BYTES:

@@ -10,7 +10,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-
 NODE_HEAP_MB = 4096
 """More than any function may have."""
 

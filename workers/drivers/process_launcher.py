@@ -2,8 +2,8 @@
 
 ``python -I -S process_launcher.py '<json>'`` with `argv env folder uid nproc nofile fsize_bytes network read_all`.
 
-It fences the runner in, starts it, and adopts whatever the runner's children leave behind, so that nothing gets out
-of its tree. Standard output tells the driver ``pid <n>`` and, at the end, ``exit <code>`` or ``signal <number>``. A byte on
+It fences the runner in, starts it, and adopts whatever the runner's children leave behind: nothing gets out of its
+tree. Standard output tells the driver ``pid <n>`` and, at the end, ``exit <code>`` or ``signal <number>``. A byte on
 standard input, or its end (the worker died), makes it kill everything.
 """
 
