@@ -61,7 +61,7 @@ def look_up(reference: str) -> LiveFunction:
 
 
 def _read(function: Function) -> LiveFunction:
-    version = FunctionVersion.objects.only("timeout_sec").get(function=function, version=function.latest_version)
+    version = FunctionVersion.objects.only("timeout_sec").get(function=function, version=function.last_number)
     return LiveFunction(
         id=str(function.pk),
         name=function.name,

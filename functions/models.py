@@ -129,6 +129,8 @@ class FunctionVersion(models.Model):
     package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="versions")
     artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT, null=True, blank=True, related_name="versions")
     """None: the source runs as it is, or the build has not ended."""
+    is_ready = models.BooleanField(default=False)
+    """It can run: nothing to build, or built."""
     layers = models.JSONField(default=list, blank=True)
     """Ids of layer versions, in order."""
     memory_mb = models.PositiveIntegerField(default=256)

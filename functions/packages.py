@@ -1,19 +1,122 @@
-"""Source by its sha256: stored once, shared by every version that has the same bytes."""
+"""What was uploaded, by its sha256: stored once, shared by every version that has the same bytes."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from functions.models import Package
+from functions import archives, artifacts
+from functions.models import Package, PackageKind
+from nimbus_project.core.errors import InvalidRequest
 
 MAX_SOURCE_BYTES = 512 * 1024
+MAX_BINARY_BYTES = 50 * 1024 * 1024
+
+_ELF = b"\x7fELF\x02\x01"
+_ELF_X86_64, _ELF_AARCH64 = 62, 183
+_WASM = b"\0asm\x01\0\0\0"
+_INTERPRETED = {"python3.11": "python", "nodejs20": "node"}
+_SUFFIXES = {".rs": "rust", ".c": "c", ".go": "go"}
 
 
-def store(data: bytes) -> Package:
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One of a function's code, binary and archive, as bytes that were checked."""
+
+    kind: PackageKind
+    data: bytes
+
+
+def upload_from(runtime: str, given: Mapping[str, Any]) -> Upload | None:
+    """What the request carries, None if nothing. Raises InvalidRequest with what is wrong with it."""
+    present = [kind for kind in ("code", "binary", "archive") if given.get(kind) is not None]
+    if not present:
+        return None
+    if len(present) > 1:
+        raise InvalidRequest(f"Give one of code, binary and archive, not {' and '.join(present)}.")
+    (field,) = present
+    if field == "code":
+        return Upload(PackageKind.SOURCE, given["code"].encode())
+    data = _decoded(field, given[field])
+    if field == "archive":
+        archives.check(data, max_bytes=MAX_BINARY_BYTES)
+        return Upload(PackageKind.ARCHIVE, data)
+    _check_binary(runtime, data)
+    return Upload(PackageKind.BINARY, data)
+
+
+def _decoded(field: str, text: str) -> bytes:
+    # Refused by length before it is decoded: four characters are three bytes.
+    if len(text) > MAX_BINARY_BYTES * 4 // 3 + 4:
+        raise _wrong(field, f"Is larger than {MAX_BINARY_BYTES} bytes (50 MiB).")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _wrong(field, "Must be base64 (RFC 4648).") from error
+
+
+def _check_binary(runtime: str, data: bytes) -> None:
+    if len(data) > MAX_BINARY_BYTES:
+        raise _wrong("binary", f"Is larger than {MAX_BINARY_BYTES} bytes (50 MiB).")
+    match runtime:
+        case "go1.24":
+            machine = int.from_bytes(data[18:20], "little")
+            if not data.startswith(_ELF) or machine not in (_ELF_X86_64, _ELF_AARCH64):
+                raise _wrong("binary", "Must be a 64-bit Linux program (ELF); build it with GOOS=linux CGO_ENABLED=0.")
+        case "wasm":
+            if not data.startswith(_WASM):
+                raise _wrong("binary", "Must be a WebAssembly module, version 1.")
+        case _:
+            raise _wrong("binary", f"The runtime {runtime} takes code or archive, no binary.")
+
+
+def _wrong(field: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {message}", details={field: [message]})
+
+
+def language_of(runtime: str, handler: str, asked: str, upload: Upload) -> str:
+    """What a wasm function is written in: as asked, else by the handler's suffix, else by the look of the source.
+    Raises InvalidRequest when a source is of neither."""
+    if runtime != "wasm":
+        return {"go1.24": "go"}.get(runtime, "")
+    if asked:
+        return asked
+    if upload.kind == PackageKind.BINARY:
+        return ""
+    if upload.kind == PackageKind.ARCHIVE:
+        names = artifacts.files_of_zip(upload.data)
+        return "rust" if any(name.endswith(".rs") for name in names) else "c"
+    for suffix, language in _SUFFIXES.items():
+        if handler.endswith(suffix):
+            return language
+    text = upload.data.decode()
+    if "fn " in text and ("->" in text or "fn main" in text or "use std" in text):
+        return "rust"
+    if "#include" in text or "int main" in text:
+        return "c"
+    raise _wrong("language", "Say whether the source is rust or c.")
+
+
+def store(upload: Upload) -> Package:
     """The package of these bytes, made if it was not there. Two writers of the same bytes agree by the key."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    Package.objects.bulk_create([Package(sha256=sha256, data=data, size_bytes=len(data))], ignore_conflicts=True)
-    return Package(sha256=sha256, data=data, size_bytes=len(data))
+    if upload.kind == PackageKind.SOURCE:
+        sha256, stored_as, data = hashlib.sha256(upload.data).hexdigest(), "", upload.data
+    else:
+        (sha256, stored_as), data = artifacts.keep("packages", upload.data), b""
+    package = Package(
+        sha256=sha256, kind=upload.kind, data=data, stored_as=stored_as, size_bytes=len(upload.data)
+    )
+    Package.objects.bulk_create([package], ignore_conflicts=True)
+    return package
+
+
+def content(package: Package) -> bytes:
+    """The uploaded bytes."""
+    return artifacts.fetch(package.stored_as) if package.stored_as else bytes(package.data)
 
 
 def remove_unused(sha256s: list[str]) -> int:

@@ -25,5 +25,7 @@ RUNTIMES: dict[str, Runtime] = {
     for r in (
         Runtime("python3.11", "python", "nimbus/runtime-python:3.11", ".py", "Python 3.11"),
         Runtime("nodejs20", "node", "nimbus/runtime-node:20", ".js", "Node.js 20"),
+        Runtime("go1.24", "go", "nimbus/runtime-go:1.24", ".go", "Go 1.24"),
+        Runtime("wasm", "wasm", "nimbus/runtime-wasm:1", ".wasm", "WebAssembly (Rust, C)"),
     )
 }

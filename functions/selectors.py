@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from functions.errors import FunctionNotFound
-from functions.models import Function, FunctionStatus, FunctionVersion
+from functions.models import BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion
 from functions.runtimes import RUNTIMES
-from functions.spec import FunctionSpec
-from nimbus_project.core.errors import InvalidRequest
+from functions.spec import ArtifactKind, FunctionSpec, StoredFolder
+from nimbus_project.core.errors import InvalidRequest, NotFound
 from nimbus_project.core.ids import as_uuid
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
@@ -77,13 +77,48 @@ def latest_version(function: Function) -> FunctionVersion:
     )
 
 
+def newest_version(function: Function) -> FunctionVersion:
+    """The one with the highest number, which may still be building."""
+    return FunctionVersion.objects.select_related("package").get(
+        function_id=function.pk, version=function.last_number
+    )
+
+
+def shown_version(function: Function) -> FunctionVersion:
+    """What the API shows of a function: the newest version that can run, or the first while there is none."""
+    return latest_version(function) if function.latest_version else newest_version(function)
+
+
+def current_build(function: Function) -> BuildTask | None:
+    """The build under way, or the one that left the function failed."""
+    if function.status not in {FunctionStatus.CREATING, FunctionStatus.UPDATING, FunctionStatus.FAILED}:
+        return None
+    return function.builds.order_by("-created_at").first()
+
+
+def build_get(reference: str) -> BuildTask:
+    """By id, of a function that may be seen. Raises NotFound."""
+    uuid = as_uuid(reference)
+    task = BuildTask.objects.filter(pk=uuid).first() if uuid else None
+    if task is None:
+        raise NotFound("There is no task of this id.", code="task_not_found")
+    task.function = function_get(str(task.function_id))
+    return task
+
+
 def version_exists(function_id: str, version: int) -> bool:
-    return FunctionVersion.objects.filter(function_id=function_id, version=version).exists()
+    """Whether it can be run."""
+    rows = FunctionVersion.objects.filter(function_id=function_id, version=version)
+    return rows.filter(is_ready=True).exists()
 
 
 def latest_versions(functions: Iterable[Function], *, with_code: bool) -> dict[object, FunctionVersion]:
     """The newest version of each, by function id, in one query."""
-    newest = FunctionVersion.objects.filter(function_id=OuterRef("function_id")).order_by("-version").values("pk")[:1]
+    newest = (
+        FunctionVersion.objects.filter(function_id=OuterRef("function_id"))
+        .order_by("-is_ready", "-version")
+        .values("pk")[:1]
+    )
     rows = (
         FunctionVersion.objects.filter(function_id__in=[f.pk for f in functions], pk=Subquery(newest))
         .select_related("package")
@@ -109,12 +144,13 @@ def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
 def spec_get(function_id: str, version: int) -> FunctionSpec | None:
     """What a worker runs, or None when the version is gone."""
     row = (
-        FunctionVersion.objects.select_related("function", "package")
-        .filter(function_id=function_id, version=version)
+        FunctionVersion.objects.select_related("function", "package", "artifact")
+        .filter(function_id=function_id, version=version, is_ready=True)
         .first()
     )
     if row is None:
         return None
+    artifact = row.artifact
     return FunctionSpec(
         function_id=str(row.function_id),
         function_name=row.function.name,
@@ -123,9 +159,19 @@ def spec_get(function_id: str, version: int) -> FunctionSpec | None:
         handler=row.handler,
         memory_mb=row.memory_mb,
         timeout_sec=row.timeout_sec,
-        artifact=bytes(row.package.data),
-        artifact_sha256=row.package_id,
+        artifact=b"" if artifact else bytes(row.package.data),
+        artifact_sha256=artifact.sha256 if artifact else row.package_id,
+        artifact_kind=ArtifactKind(artifact.kind) if artifact else ArtifactKind.SOURCE,
+        folder=StoredFolder(artifact.sha256, artifact.stored_as) if artifact else None,
+        layers=_layer_folders(row.layers),
         env_vars=row.env_vars,
         network=row.network,
         max_concurrency=row.function.max_concurrency,
     )
+
+
+def _layer_folders(ids: list[str]) -> tuple[StoredFolder, ...]:
+    if not ids:
+        return ()
+    rows = {str(row.pk): row for row in LayerVersion.objects.filter(pk__in=ids)}
+    return tuple(StoredFolder(rows[i].sha256, rows[i].stored_as) for i in ids if i in rows)

@@ -8,17 +8,17 @@ from typing import Any
 
 import orjson
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
-from functions import directory, packages
+from functions import builds, directory, packages
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
-from functions.selectors import function_get, latest_version
+from functions.selectors import function_get, newest_version
 from nimbus_project.core import redis
 from nimbus_project.core.errors import Conflict, InvalidRequest
 
 # Changing one of these makes a new version; the rest belongs to the function as a whole.
-VERSIONED = ("handler", "code", "memory_mb", "timeout_sec", "env_vars", "network")
+VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language")
+UPLOADS = ("code", "binary", "archive")
 UNVERSIONED = ("description", "pinned", "max_concurrency", "max_retries", "max_event_age_sec")
 
 
@@ -27,7 +27,9 @@ class VersionContent:
     """What a version consists of; equal content makes no new version."""
 
     handler: str
-    code: str
+    package_sha256: str
+    language: str = ""
+    layers: Sequence[str] = ()
     memory_mb: int = 256
     timeout_sec: int = 30
     env_vars: Mapping[str, str]
@@ -35,14 +37,20 @@ class VersionContent:
 
 
 def function_create(*, name: str, runtime: str, **given: Any) -> Function:
-    """The function with its version 1, active. Raises FunctionExists."""
-    content = VersionContent(**{"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given})
+    """The function with its version 1: active, or creating while that is being built. Raises FunctionExists,
+    InvalidRequest for an upload that can't be what it should be."""
+    upload = packages.upload_from(runtime, given)
+    if upload is None:
+        raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
+    settings = {"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given}
+    settings["language"] = packages.language_of(runtime, settings["handler"], settings.get("language", ""), upload)
     try:
         with transaction.atomic():
+            content = VersionContent(package_sha256=packages.store(upload).sha256, **settings)
             function = Function.objects.create(
                 name=name,
                 runtime=runtime,
-                status=FunctionStatus.ACTIVE,
+                status=FunctionStatus.CREATING,
                 **{key: given[key] for key in UNVERSIONED if key in given},
             )
             _set_tags(function, given.get("tags", ()))
@@ -69,8 +77,12 @@ def function_update(reference: str, **given: Any) -> Function:
         function.save()
         if "tags" in given:
             _set_tags(function, given["tags"])
-        old = _content(latest_version(function))
-        new = _replaced(old, {key: given[key] for key in VERSIONED if key in given})
+        upload = packages.upload_from(function.runtime, given)
+        old = _content(newest_version(function))
+        changes = {key: given[key] for key in VERSIONED if key in given}
+        if upload is not None:
+            changes["package_sha256"] = packages.store(upload).sha256
+        new = _replaced(old, changes)
         if new != old:
             _add_version(function, new)
         directory.changed(function)
@@ -105,7 +117,9 @@ def function_set_online(reference: str, *, online: bool) -> Function:
 def _content(version: FunctionVersion) -> VersionContent:
     return VersionContent(
         handler=version.handler,
-        code=bytes(version.package.data).decode(),
+        package_sha256=version.package_id,
+        language=version.language,
+        layers=version.layers,
         memory_mb=version.memory_mb,
         timeout_sec=version.timeout_sec,
         env_vars=version.env_vars,
@@ -118,21 +132,23 @@ def _replaced(content: VersionContent, given: Mapping[str, Any]) -> VersionConte
 
 
 def _add_version(function: Function, content: VersionContent) -> FunctionVersion:
+    """The next version, live at once or when its build has succeeded."""
     function.last_number += 1
-    function.latest_version = function.last_number
-    function.last_deployed_at = timezone.now()
-    function.save(update_fields=["last_number", "latest_version", "last_deployed_at", "updated_at"])
-    package = packages.store(content.code.encode())
-    return FunctionVersion.objects.create(
+    function.save(update_fields=["last_number", "updated_at"])
+    version = FunctionVersion.objects.create(
         function=function,
         version=function.last_number,
         handler=content.handler,
-        package_id=package.sha256,
+        language=content.language,
+        package_id=content.package_sha256,
+        layers=list(content.layers),
         memory_mb=content.memory_mb,
         timeout_sec=content.timeout_sec,
         env_vars=dict(content.env_vars),
         network=content.network,
     )
+    builds.prepare(function, version)
+    return version
 
 
 def _set_tags(function: Function, tags: Sequence[str]) -> None:

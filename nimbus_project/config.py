@@ -46,8 +46,8 @@ class Config(BaseSettings):
     # -- limits of the API
     max_event_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
     max_result_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
-    max_request_bytes: int = Field(8 * MIB, ge=1024)
-    """Body of any other API call."""
+    max_request_bytes: int = Field(72 * MIB, ge=1024)
+    """Body of any other API call: room for a 50 MiB archive as base64."""
     max_log_bytes: int = Field(256 * 1024, ge=1024, le=4 * MIB)
     """Of one invocation; the rest is dropped with a note."""
     max_waiting_calls: int = Field(1000, ge=1)

@@ -27,7 +27,10 @@ from nimbus_project.core.pagination import page_from
 
 
 def _answer(function: Function) -> dict[str, Any]:
-    return function_shape(function, selectors.latest_version(function), code=True)
+    task = selectors.current_build(function)
+    return function_shape(
+        function, selectors.shown_version(function), code=True, task_id=str(task.pk) if task else ""
+    )
 
 
 def _query(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
@@ -77,7 +80,7 @@ class FunctionsApi(APIView):
         given = FunctionCreateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         shape = _answer(services.function_create(**given.validated_data))
-        message = f"Function {shape['name']} is active."
+        message = f"Function {shape['name']} is {shape['status']}."
         return Response(shape | {"function": shape, "message": message}, status=status.HTTP_201_CREATED)
 
 

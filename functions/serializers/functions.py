@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from functions.models import Function, FunctionStatus, FunctionVersion, Network
-from functions.packages import MAX_SOURCE_BYTES
+from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
 from functions.selectors import NAME_PATTERN
 from functions.usage import Usage
@@ -44,6 +44,13 @@ class CodeField(TextField):
                 f"Is {size} bytes long; at most {MAX_SOURCE_BYTES} (512 KiB) are allowed."
             )
         return value
+
+
+class Base64Field(TextField):
+    """Base64 text; what is in it is checked where it is used."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=True, **kwargs)
 
 
 class EnvVarsField(serializers.DictField):
@@ -91,6 +98,10 @@ class FunctionConfigSerializer(serializers.Serializer):
     max_event_age_sec = serializers.IntegerField(required=False, min_value=60, max_value=86_400 * 7)
     env_vars = EnvVarsField(required=False)
     network = serializers.ChoiceField(required=False, choices=Network.choices)
+    language = serializers.ChoiceField(required=False, choices=["rust", "c", "go"], help_text="of a wasm source")
+    code = CodeField(required=False, help_text="one source file")
+    binary = Base64Field(required=False, help_text="base64 of a Linux program or a WebAssembly module")
+    archive = Base64Field(required=False, help_text="base64 of a zip of a project folder")
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -112,7 +123,6 @@ class FunctionCreateSerializer(FunctionConfigSerializer):
     )
     runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
     handler = _handler()
-    code = CodeField()
 
 
 class FunctionUpdateSerializer(FunctionConfigSerializer):
@@ -123,7 +133,6 @@ class FunctionUpdateSerializer(FunctionConfigSerializer):
         max_length=128,
         validators=[RegexValidator(_HANDLER_PATTERN, "Must be module.function, such as handler.main.")],
     )
-    code = CodeField(required=False)
 
 
 class FunctionSerializer(serializers.Serializer):
@@ -147,7 +156,9 @@ class FunctionSerializer(serializers.Serializer):
     network = serializers.ChoiceField(choices=Network.choices)
     status = serializers.ChoiceField(choices=FunctionStatus.choices)
     status_message = serializers.CharField(required=False)
-    version = serializers.IntegerField()
+    task_id = serializers.UUIDField(required=False, help_text="of the build under way")
+    version = serializers.IntegerField(help_text="the newest that can run; 0 while the first is being built")
+    language = serializers.CharField(required=False)
     max_retries = serializers.IntegerField()
     max_event_age_sec = serializers.IntegerField()
     webhook_enabled = serializers.BooleanField()
@@ -166,6 +177,7 @@ class FunctionRowSerializer(FunctionSerializer):
 
 class FunctionCreatedSerializer(FunctionSerializer):
     function = FunctionSerializer()
+    task_id = serializers.UUIDField(required=False)
     message = serializers.CharField()
 
 
@@ -180,7 +192,9 @@ class FunctionListSerializer(serializers.Serializer):
 READ_ONLY = frozenset(FunctionRowSerializer().fields)
 
 
-def function_shape(function: Function, version: FunctionVersion, *, code: bool) -> dict[str, Any]:
+def function_shape(
+    function: Function, version: FunctionVersion, *, code: bool, task_id: str = ""
+) -> dict[str, Any]:
     """A function as the contract has it; empty optional fields left out."""
     shape: dict[str, Any] = {
         "id": str(function.pk),
@@ -190,10 +204,11 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool) 
         "pinned": function.pinned,
         "runtime": function.runtime,
         "handler": version.handler,
-        "code": bytes(version.package.data).decode() if code else "",
+        "code": bytes(version.package.data).decode() if code and version.package.kind == "source" else "",
+        "language": version.language,
         "code_hash": version.package_id,
         "code_size": version.package.size_bytes,
-        "code_size_limit": MAX_SOURCE_BYTES,
+        "code_size_limit": MAX_SOURCE_BYTES if version.package.kind == "source" else MAX_BINARY_BYTES,
         "memory_mb": version.memory_mb,
         "timeout_sec": version.timeout_sec,
         "max_concurrency": function.max_concurrency,
@@ -201,6 +216,7 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool) 
         "network": version.network,
         "status": function.status,
         "status_message": function.status_message,
+        "task_id": task_id,
         "version": function.latest_version,
         "max_retries": function.max_retries,
         "max_event_age_sec": function.max_event_age_sec,
@@ -212,7 +228,7 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool) 
     return {k: v for k, v in shape.items() if k not in _LEFT_OUT_WHEN_EMPTY or v}
 
 
-_LEFT_OUT_WHEN_EMPTY = frozenset({"description", "code", "status_message", "last_deployed_at"})
+_LEFT_OUT_WHEN_EMPTY = frozenset({"description", "code", "language", "status_message", "task_id", "last_deployed_at"})
 
 
 def usage_shape(usage: Usage | None) -> dict[str, Any]:

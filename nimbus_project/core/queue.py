@@ -26,6 +26,8 @@ class Task(StrEnum):
     """A caller waits: the message is the whole call."""
     RUN_INVOCATION = "nimbus.run_invocation"
     """A row waits: the message is its id."""
+    BUILD = "nimbus.build"
+    """A BuildTask waits: the message is its id."""
     SWEEP = "nimbus.sweep"
     """Send lost messages again, give back expired leases."""
 
@@ -34,6 +36,7 @@ class Task(StrEnum):
 QUEUES: dict[str, tuple[Task, ...]] = {
     "sync": (Task.RUN_CALL, Task.SWEEP),
     "async": (Task.RUN_INVOCATION,),
+    "build": (Task.BUILD,),
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 

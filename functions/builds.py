@@ -1,0 +1,207 @@
+"""Builds: from an uploaded package to something a sandbox can run. The control plane's half; the work itself is done by
+`workers/builder.py`.
+
+    prepare ──> (nothing to build) ──────────────────────────> live
+       └──> BuildTask pending ──claim──> running ──finish──> succeeded: live | failed
+                        ^                   └── lease expired ──┘ (again)
+
+Moves of a BuildTask are compare-and-sets, as an invocation's are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from functions import artifacts, directory, packages
+from functions.models import (
+    Artifact,
+    BuildStatus,
+    BuildTask,
+    Function,
+    FunctionStatus,
+    FunctionVersion,
+    Package,
+    PackageKind,
+)
+from functions.spec import ArtifactKind
+from nimbus_project.core import queue
+from nimbus_project.core.queue import Task
+
+MAX_ATTEMPTS = 3
+"""Builds that may end with their worker before the version is given up."""
+MAX_OUTPUT = 256 * 1024
+
+DEPENDENCY_FILES: Mapping[str, tuple[str, ...]] = {
+    "python3.11": ("requirements.txt",),
+    "nodejs20": ("package.json",),
+}
+_COMPILED = frozenset({"go1.24", "wasm"})
+
+
+def prepare(function: Function, version: FunctionVersion) -> BuildTask | None:
+    """Make a new version live, or start what has to be done before. In the transaction that made it."""
+    package = Package.objects.get(pk=version.package_id)
+    if package.kind == PackageKind.SOURCE and function.runtime not in _COMPILED:
+        go_live(function, version)
+        return None
+    artifact = Artifact.objects.filter(pk=artifact_key(function.runtime, version)).first()
+    if artifact is None:
+        artifact = _without_building(function, version, package)
+    if artifact is not None:
+        version.artifact = artifact
+        go_live(function, version)
+        return None
+    task = BuildTask.objects.create(function=function, version=version.version, sent_at=timezone.now())
+    function.status = FunctionStatus.UPDATING if function.latest_version else FunctionStatus.CREATING
+    function.status_message = f"Version {version.version} is being built."
+    function.save(update_fields=["status", "status_message", "updated_at"])
+    queue.send_after_commit(Task.BUILD, str(task.pk))
+    return task
+
+
+def artifact_key(runtime: str, version: FunctionVersion) -> str:
+    """sha256 over everything that decides what a build makes. The toolchain is pinned with the runtime's name and
+    Nimbus's own builder, whose changes count up the last part."""
+    parts = (runtime, version.language, version.package_id, version.handler if runtime in _COMPILED else "", "1")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _without_building(function: Function, version: FunctionVersion, package: Package) -> Artifact | None:
+    """An archive of interpreted source without dependencies, or a Linux program, only has to be packed."""
+    key = artifact_key(function.runtime, version)
+    data = packages.content(package)
+    if package.kind == PackageKind.BINARY and function.runtime == "go1.24":
+        return artifacts.record(key, ArtifactKind.ELF, artifacts.tar_of({"main": data}, frozenset({"main"})))
+    if package.kind == PackageKind.ARCHIVE and function.runtime not in _COMPILED:
+        files = artifacts.files_of_zip(data)
+        if not any(name in files for name in DEPENDENCY_FILES[function.runtime]):
+            return artifacts.record(key, ArtifactKind.TREE, artifacts.tar_of(files))
+    return None
+
+
+def go_live(function: Function, version: FunctionVersion) -> None:
+    """Serve this version from now on, unless a newer one already does."""
+    version.is_ready = True
+    version.save(update_fields=["is_ready", "artifact"])
+    function.latest_version = max(function.latest_version, version.version)
+    function.last_deployed_at = timezone.now()
+    if function.status != FunctionStatus.OFFLINE and not _still_building(function, version):
+        function.status, function.status_message = FunctionStatus.ACTIVE, ""
+    function.save(
+        update_fields=["latest_version", "last_deployed_at", "status", "status_message", "updated_at"]
+    )
+    directory.changed(function)
+
+
+def _still_building(function: Function, besides: FunctionVersion) -> bool:
+    waiting = [BuildStatus.PENDING, BuildStatus.RUNNING]
+    return function.builds.filter(status__in=waiting).exclude(version=besides.version).exists()
+
+
+def claim(task_id: UUID | str, worker_id: str, now: datetime, lease_sec: float) -> BuildTask | None:
+    """pending → running for one worker; None when it is not to be done (any more)."""
+    task = BuildTask.objects.select_related("function").filter(pk=task_id, status=BuildStatus.PENDING).first()
+    if task is None:
+        return None
+    won = BuildTask.objects.filter(pk=task.pk, status=BuildStatus.PENDING, attempt=task.attempt).update(
+        status=BuildStatus.RUNNING,
+        attempt=task.attempt + 1,
+        worker_id=worker_id,
+        started_at=now,
+        output="",
+        lease_expires_at=now + timedelta(seconds=lease_sec),
+    )
+    if not won:
+        return None
+    task.attempt += 1
+    return task
+
+
+def renew(task_ids: list[UUID], worker_id: str, now: datetime, lease_sec: float) -> None:
+    """Push the leases of a living worker's builds."""
+    BuildTask.objects.filter(pk__in=task_ids, worker_id=worker_id, status=BuildStatus.RUNNING).update(
+        lease_expires_at=now + timedelta(seconds=lease_sec)
+    )
+
+
+def tell(task: BuildTask, output: str) -> None:
+    """The compiler's log so far, while it runs."""
+    BuildTask.objects.filter(pk=task.pk, status=BuildStatus.RUNNING, attempt=task.attempt).update(
+        output=output[-MAX_OUTPUT:]
+    )
+
+
+def succeed(task: BuildTask, kind: ArtifactKind, data: bytes, output: str) -> bool:
+    """running → succeeded; the version goes live. False when somebody else has ended it meanwhile."""
+    with transaction.atomic():
+        function = Function.objects.select_for_update().filter(pk=task.function_id).first()
+        if function is None or not _end(task, BuildStatus.SUCCEEDED, output, ""):
+            return False
+        version = function.versions.get(version=task.version)
+        version.artifact = artifacts.record(artifact_key(function.runtime, version), kind, data)
+        go_live(function, version)
+    return True
+
+
+def fail(task: BuildTask, error: str, output: str) -> bool:
+    """running → failed: the old version goes on serving, a function without one is failed."""
+    with transaction.atomic():
+        function = Function.objects.select_for_update().filter(pk=task.function_id).first()
+        if function is None or not _end(task, BuildStatus.FAILED, output, error):
+            return False
+        version = function.versions.get(version=task.version)
+        if not _still_building(function, version):
+            has_version = function.latest_version > 0
+            if function.status != FunctionStatus.OFFLINE:
+                function.status = FunctionStatus.ACTIVE if has_version else FunctionStatus.FAILED
+            function.status_message = f"The build of version {task.version} failed: {error}"
+            function.save(update_fields=["status", "status_message", "updated_at"])
+        directory.changed(function)
+    return True
+
+
+def _end(task: BuildTask, status: str, output: str, error: str) -> bool:
+    return bool(
+        BuildTask.objects.filter(pk=task.pk, status=BuildStatus.RUNNING, attempt=task.attempt).update(
+            status=status,
+            output=output[-MAX_OUTPUT:],
+            error=error,
+            completed_at=timezone.now(),
+            lease_expires_at=None,
+        )
+    )
+
+
+def give_back(task: BuildTask) -> bool:
+    """running → pending: its worker stops."""
+    return bool(
+        BuildTask.objects.filter(pk=task.pk, status=BuildStatus.RUNNING, attempt=task.attempt).update(
+            status=BuildStatus.PENDING, lease_expires_at=None, sent_at=None
+        )
+    )
+
+
+def expire_leases(now: datetime) -> int:
+    """running → pending for builds whose worker died; failed when that happened too often. The count."""
+    moved = 0
+    for task in BuildTask.objects.filter(status=BuildStatus.RUNNING, lease_expires_at__lt=now):
+        if task.attempt >= MAX_ATTEMPTS:
+            moved += fail(task, "The worker was lost during the build, several times.", task.output)
+        else:
+            moved += give_back(task)
+    return moved
+
+
+def due(now: datetime, *, resend_after_sec: float) -> list[UUID]:
+    """Pending builds without a message, or with one that may be lost; marked as sent now."""
+    unsent = Q(sent_at=None) | Q(sent_at__lt=now - timedelta(seconds=resend_after_sec))
+    ids = list(BuildTask.objects.filter(unsent, status=BuildStatus.PENDING).values_list("pk", flat=True)[:50])
+    BuildTask.objects.filter(pk__in=ids, status=BuildStatus.PENDING).update(sent_at=now)
+    return ids
