@@ -81,6 +81,15 @@ class Config(BaseSettings):
     drain_grace_sec: float = Field(25.0, ge=0)
     """How long a stopping worker lets running work finish before it gives it back."""
 
+    # -- builds and artifacts
+    build_parallel: int = Field(1, ge=1, le=16)
+    """Builds one worker runs at once."""
+    build_timeout_sec: float = Field(300.0, gt=0)
+    build_memory_mb: int = Field(2048, ge=256)
+    build_disk_mb: int = Field(1024, ge=64)
+    artifact_cache_mb: int = Field(2048, ge=64)
+    """Unpacked artifacts that a node keeps."""
+
     # -- durable work
     lease_sec: float = Field(10.0, gt=1)
     """A running row whose worker has not renewed it for so long goes back to the queue."""

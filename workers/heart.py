@@ -11,6 +11,7 @@ from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from functions import builds
 from invocations import lifecycle
 from nimbus_project.core import fleet, metrics
 
@@ -66,10 +67,12 @@ class Heart:
     def _renew(self) -> None:
         worker = self._worker
         ids = [row.pk for row in list(worker.invocations.values())]
-        if not ids:
+        task_ids = [task.pk for task in list(worker.builds.values())]
+        if not ids and not task_ids:
             return
         try:
             lifecycle.renew(worker.id, ids, timezone.now(), worker.settings.lease_sec)
+            builds.renew(task_ids, worker.id, timezone.now(), worker.settings.lease_sec)
         except DatabaseError:
             log.warning("leases can't be renewed: the database is away")
         finally:

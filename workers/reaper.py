@@ -7,6 +7,7 @@ import logging
 
 from django.utils import timezone
 
+from functions import builds
 from invocations import idempotency, lifecycle
 from nimbus_project.core import redis
 from nimbus_project.core.queue import Task, send
@@ -29,6 +30,9 @@ def sweep() -> None:
     ids = lifecycle.due(now, resend_after_sec=resend_after, limit=SEND_AT_ONCE) if waiting < SEND_AT_ONCE else []
     for invocation_id in ids:
         send(Task.RUN_INVOCATION, str(invocation_id))
+    lost += builds.expire_leases(now)
+    for task_id in builds.due(now, resend_after_sec=RESEND_FULL_SEC):
+        send(Task.BUILD, str(task_id))
     idempotency.forget_old(now)
     if lost or ids:
         log.info("swept", extra={"leases_expired": lost, "messages_sent": len(ids)})

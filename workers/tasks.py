@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nimbus_project.core.queue import Task
-from workers import executor, reaper
+from workers import builder, executor, reaper
 from workers.celery import app
 from workers.worker import current
 
@@ -18,6 +18,11 @@ def run_call(call: dict[str, Any], event: str) -> None:
 @app.task(name=str(Task.RUN_INVOCATION))
 def run_invocation(invocation_id: str) -> None:
     executor.run_invocations(current(), invocation_id)
+
+
+@app.task(name=str(Task.BUILD))
+def build(task_id: str) -> None:
+    builder.run_build(current(), task_id)
 
 
 @app.task(name=str(Task.SWEEP))

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from functions import builds
+from functions.models import BuildTask
 from functions.selectors import spec_get
 from functions.spec import FunctionSpec
 from invocations import lifecycle
@@ -21,7 +23,7 @@ from invocations.models import Invocation
 from nimbus_project.config import Config, config
 from nimbus_project.core import fleet, redis
 from workers.control import ControlListener
-from workers.drivers.choice import make_driver
+from workers.drivers.choice import make_driver, make_toolchains
 from workers.heart import Heart
 from workers.logship import LogShipper
 from workers.pool import Pool, PoolLimits
@@ -45,11 +47,14 @@ class Worker:
         self.pool = Pool(driver, PoolLimits.from_config(settings), is_tended=True)
         self.shipper = LogShipper(self.client)
         self.async_slots = threading.BoundedSemaphore(max(1, math.floor(threads * settings.worker_async_share)))
+        self.build_slots = threading.BoundedSemaphore(settings.build_parallel)
+        self.toolchains = make_toolchains(settings, driver)
         self.draining = threading.Event()
         self.calls: dict[str, dict[str, Any]] = {}
         """Synchronous runs under way, as the heartbeat tells them."""
         self.invocations: dict[str, Invocation] = {}
         """Queued runs under way, whose leases the heart renews."""
+        self.builds: dict[str, BuildTask] = {}
         self._specs: OrderedDict[tuple[str, int], FunctionSpec] = OrderedDict()
         self._specs_lock = threading.Lock()
         self._heart = Heart(self)
@@ -72,6 +77,9 @@ class Worker:
             time.sleep(0.02)
         for row in list(self.invocations.values()):
             lifecycle.give_back(row, timezone.now())
+        self.toolchains.close()
+        for task in list(self.builds.values()):
+            builds.give_back(task)
         self.pool.close()
         self.driver.close()
         self._control.stop()

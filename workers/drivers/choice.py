@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from nimbus_project.config import Config
 from workers.sandbox import SandboxDriver, SandboxError
+from workers.toolchain import Toolchains
 
 log = logging.getLogger("nimbus.drivers")
 
@@ -31,3 +33,14 @@ def make_driver(settings: Config) -> SandboxDriver:
 
     log.warning(WARNING)
     return ProcessDriver(settings)
+
+
+def make_toolchains(settings: Config, driver: SandboxDriver) -> Toolchains:
+    """The builders that go with a driver."""
+    if driver.name == "docker":
+        from workers.drivers.docker.builds import DockerToolchains
+
+        return DockerToolchains(settings, f"{settings.node}-{os.getpid()}")
+    from workers.drivers.process_builds import ProcessToolchains
+
+    return ProcessToolchains(settings)

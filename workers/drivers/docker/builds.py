@@ -1,0 +1,186 @@
+"""Builder containers: sources in by stdin, artifact out by stdout, the compiler's log by stderr. Nothing is mounted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import secrets
+import socket
+import struct
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from docker.errors import ImageNotFound
+
+from functions.artifacts import MAX_ARTIFACT_BYTES
+from nimbus_project.config import MIB, Config
+from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
+from workers.drivers.docker.limits import RUNNER_UID
+from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink
+
+log = logging.getLogger("nimbus.builds")
+
+BUILD_LABEL = "nimbus.build"
+MAX_LOG_BYTES = 1 * MIB
+_STDOUT, _STDERR = 1, 2
+_HEADER = struct.Struct(">BxxxL")
+"""Stream and size: how the engine tells the two streams of an attached container apart (Engine API, "Attach")."""
+
+
+class DockerToolchains:
+    """`workers.toolchain.Toolchains` on the engine."""
+
+    def __init__(self, settings: Config, worker_name: str) -> None:
+        """Raises SandboxError when the engine does not answer."""
+        self._settings = settings
+        self._worker = worker_name
+        self._api = connect(ENGINE_TIMEOUT_SEC)
+        self._guard = threading.Lock()
+        self._running: set[str] = set()
+
+    def image(self, toolchain: str) -> str:
+        return f"{self._settings.docker_image_prefix}nimbus/builder-{toolchain}:1"
+
+    def build(self, job: BuildJob, on_line: LineSink, deadline: float) -> BuildResult:
+        """See `Toolchains.build`."""
+        try:
+            with self._container(job) as container:
+                output = self._talk(container, tar_of_sources(job.files), on_line, deadline)
+                code = int(self._api.wait(container, timeout=30)["StatusCode"])
+                killed = bool(self._api.inspect_container(container)["State"]["OOMKilled"])
+        except ImageNotFound as error:
+            raise BuildError(
+                f"The image {self.image(job.toolchain)} is missing. Build it with: python manage.py build_runtimes"
+            ) from error
+        except TimeoutError:
+            return BuildResult(artifact=None, error="The build took too long and was stopped.")
+        except ENGINE_TROUBLE as error:
+            raise BuildError(f"The Docker engine could not run the builder: {error}") from error
+        if killed:
+            return BuildResult(artifact=None, error=f"The build used more than {self._settings.build_memory_mb} MB.")
+        if output is None:
+            return BuildResult(artifact=None, error=f"The artifact is larger than {MAX_ARTIFACT_BYTES} bytes.")
+        return BuildResult(artifact=output) if code == 0 else BuildResult(artifact=None, error="The build failed:")
+
+    def close(self) -> None:
+        """End what still runs."""
+        with self._guard:
+            running = list(self._running)
+        for container in running:
+            self._remove(container)
+        self._api.close()
+
+    @contextlib.contextmanager
+    def _container(self, job: BuildJob) -> Iterator[str]:
+        made = self._api.create_container(
+            self.image(job.toolchain),
+            name=f"nimbus-build-{secrets.token_hex(6)}",
+            hostname="builder",
+            user=f"{RUNNER_UID}:{RUNNER_UID}",
+            environment=job.settings,
+            stdin_open=True,
+            labels={BUILD_LABEL: self._worker, "nimbus.node": self._settings.node},
+            host_config=self._api.create_host_config(**self._limits(job)),
+        )
+        container: str = made["Id"]
+        # As a client that hangs up once: the program's stdin then ends with what was sent.
+        with self._guard:
+            self._running.add(container)
+        try:
+            yield container
+        finally:
+            self._remove(container)
+
+    def _limits(self, job: BuildJob) -> dict[str, Any]:
+        memory = self._settings.build_memory_mb * MIB
+        return {
+            "mem_limit": memory,
+            "memswap_limit": memory,
+            "pids_limit": 512,
+            # Invocations come first: this much of the default 1024 when both want the processors.
+            "cpu_shares": 128,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "read_only": True,
+            "tmpfs": {"/work": f"rw,exec,nosuid,nodev,size={self._settings.build_disk_mb}m,mode=1777"},
+            "network_mode": "host" if job.network else "none",
+            "log_config": {"type": "none", "config": {}},
+        }
+
+    def _talk(self, container: str, stdin: bytes, on_line: LineSink, deadline: float) -> bytes | None:
+        """Start, send the sources, read both streams to their end. None when the artifact is too large."""
+        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        attached = self._api.attach_socket(container, params=params)
+        connection: socket.socket = attached._sock
+        try:
+            self._api.start(container)
+            sender = threading.Thread(target=_send, args=(connection, stdin), name="nimbus-build-in", daemon=True)
+            sender.start()
+            return _receive(connection, on_line, deadline)
+        finally:
+            connection.close()
+
+    def _remove(self, container: str) -> None:
+        try:
+            self._api.remove_container(container, force=True, v=True)
+        except ENGINE_TROUBLE as error:
+            log.warning("a builder's container stays until the next sweep: %s", error)
+        with self._guard:
+            self._running.discard(container)
+
+
+def tar_of_sources(files: dict[str, bytes]) -> bytes:
+    """A tar with nothing but names and contents."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(files[name]), 0o644
+            tar.addfile(entry, io.BytesIO(files[name]))
+    return buffer.getvalue()
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    # The other end may close first: a builder that fails early reads nothing more.
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+
+
+def _receive(connection: socket.socket, on_line: LineSink, deadline: float) -> bytes | None:
+    """The artifact; None when it is too large. Raises TimeoutError."""
+    artifact, logged, pending = bytearray(), 0, b""
+    while header := _exactly(connection, _HEADER.size, deadline):
+        stream, size = _HEADER.unpack(header)
+        data = _exactly(connection, size, deadline)
+        if stream == _STDOUT:
+            artifact += data
+            if len(artifact) > MAX_ARTIFACT_BYTES:
+                return None
+        elif stream == _STDERR and logged < MAX_LOG_BYTES:
+            logged += len(data)
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                on_line(line.decode(errors="replace"))
+    if pending:
+        on_line(pending.decode(errors="replace"))
+    return bytes(artifact)
+
+
+def _exactly(connection: socket.socket, size: int, deadline: float) -> bytes:
+    """So many bytes, or none at the end of the stream. Raises TimeoutError."""
+    data = bytearray()
+    while len(data) < size:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        chunk = connection.recv(min(size - len(data), 1 << 16))
+        if not chunk:
+            return b""
+        data += chunk
+    return bytes(data)
