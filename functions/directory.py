@@ -7,16 +7,21 @@ An entry is dropped the moment this process changes the function, within a messa
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from functions.models import INVOKABLE, Function, FunctionVersion
+from functions.errors import AliasNotFound, VersionNotFound
+from functions.models import INVOKABLE, Alias, Function, FunctionVersion
+from functions.routing import Weights, as_weights, by_chance, by_session
 from functions.selectors import function_get
 from nimbus_project.core import redis
 
 MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
+LATEST = "latest"
+"""The alias that always points to the newest version: there without a row, for every function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +37,28 @@ class LiveFunction:
     max_concurrency: int
     max_retries: int
     max_event_age_sec: int
+    aliases: Mapping[str, Weights] = field(default_factory=dict)
+    timeouts: dict[int, int] = field(default_factory=dict, compare=False)
+    """timeout_sec of versions that are known to be there and ready: those of the aliases, and what `check_version` has
+    seen. It lives and dies with the entry, so that a deleted version is forgotten with it."""
 
     @property
     def invokable(self) -> bool:
         return self.status in INVOKABLE
+
+    def timeout_of(self, version: int) -> int:
+        """Of a version that was chosen; unknown ones have the newest's."""
+        return self.timeouts.get(version, self.timeout_sec)
+
+    def route(self, alias: str, session_key: str, chance: float) -> int:
+        """The version that a call through `alias` runs; `chance` in [0, 1) decides for calls without a session.
+        Microseconds. Raises AliasNotFound."""
+        if alias == LATEST:
+            return self.version
+        weights = self.aliases.get(alias)
+        if weights is None:
+            raise AliasNotFound(f"The function {self.name} has no alias of this name.")
+        return by_session(weights, self.id, alias, session_key) if session_key else by_chance(weights, chance)
 
 
 _entries: dict[str, tuple[float, LiveFunction]] = {}
@@ -60,18 +83,37 @@ def look_up(reference: str) -> LiveFunction:
     return live
 
 
+def check_version(function: LiveFunction, version: int) -> None:
+    """See to it that this version can be run, and remember it. Raises VersionNotFound."""
+    if version in function.timeouts:
+        return
+    rows = FunctionVersion.objects.filter(function_id=function.id, version=version, is_ready=True)
+    timeout_sec = rows.values_list("timeout_sec", flat=True).first()
+    if timeout_sec is None:
+        raise VersionNotFound(f"The function {function.name} has no version {version} that can run.")
+    function.timeouts[version] = timeout_sec
+
+
 def _read(function: Function) -> LiveFunction:
-    version = FunctionVersion.objects.only("timeout_sec").get(function=function, version=function.last_number)
+    stored = dict(Alias.objects.filter(function=function).values_list("name", "weights"))
+    aliases = {name: as_weights(sides) for name, sides in stored.items()}
+    # While the first version is being built there is none that could run; its timeout stands in.
+    newest = function.latest_version or function.last_number
+    named = {newest, *(version for weights in aliases.values() for version, _ in weights)}
+    rows = FunctionVersion.objects.filter(function=function, version__in=named)
+    timeouts = dict(rows.values_list("version", "timeout_sec"))
     return LiveFunction(
         id=str(function.pk),
         name=function.name,
         status=function.status,
         runtime=function.runtime,
         version=function.latest_version,
-        timeout_sec=version.timeout_sec,
+        timeout_sec=timeouts[newest],
         max_concurrency=function.max_concurrency,
         max_retries=function.max_retries,
         max_event_age_sec=function.max_event_age_sec,
+        aliases=aliases,
+        timeouts=timeouts if function.latest_version else {},
     )
 
 

@@ -11,3 +11,41 @@ class FunctionNotFound(NotFound):
 
 class FunctionExists(Conflict):
     code = "function_exists"
+
+
+class VersionNotFound(NotFound):
+    code = "version_not_found"
+
+
+class VersionInUse(Conflict):
+    code = "version_in_use"
+
+
+class VersionNotReady(Conflict):
+    """It is still being built, or its build has failed."""
+
+    code = "version_not_ready"
+
+
+class AliasNotFound(NotFound):
+    code = "alias_not_found"
+
+
+class AliasExists(Conflict):
+    code = "alias_exists"
+
+
+class AliasBusy(Conflict):
+    """A rollout moves its traffic."""
+
+    code = "rollout_in_progress"
+
+
+class RolloutNotFound(NotFound):
+    code = "rollout_not_found"
+
+
+class RolloutEnded(Conflict):
+    """What was asked is not possible in the state it is in."""
+
+    code = "rollout_state"

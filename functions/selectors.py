@@ -106,12 +106,6 @@ def build_get(reference: str) -> BuildTask:
     return task
 
 
-def version_exists(function_id: str, version: int) -> bool:
-    """Whether it can be run."""
-    rows = FunctionVersion.objects.filter(function_id=function_id, version=version)
-    return rows.filter(is_ready=True).exists()
-
-
 def latest_versions(functions: Iterable[Function], *, with_code: bool) -> dict[object, FunctionVersion]:
     """The newest version of each, by function id, in one query."""
     newest = (

@@ -103,7 +103,7 @@ class CallDesk:
             raise
 
     async def _answer_of(self, invocation_hex: str, new: NewInvocation) -> RunRecord:
-        until = time.monotonic() + config().queue_wait_sec + new.function.timeout_sec
+        until = time.monotonic() + config().queue_wait_sec + new.timeout_sec
         while time.monotonic() < until:
             row = await self.in_thread(Invocation.objects.filter(pk=invocation_hex).first)
             if row is not None and row.status in TERMINAL:
@@ -114,13 +114,13 @@ class CallDesk:
     async def _call(self, new: NewInvocation) -> RunRecord:
         function, run_id = new.function, str(new.id)
         slot = function.max_concurrency > 0
-        if slot and not await self.in_thread(services.take_slot, function, run_id):
+        if slot and not await self.in_thread(services.take_slot, function, run_id, new.runs_version):
             raise services.at_limit(function)
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
         future = self.mailbox.expect(run_id)
         try:
             await self.in_thread(services.submit_call, message, new.event)
-            return await self._wait(future, run_id, function.timeout_sec)
+            return await self._wait(future, run_id, new.timeout_sec)
         except _WorkerLostError as lost:
             outcome = Outcome(
                 status=Status.FAILED, fault=Fault.PLATFORM, error=str(lost), error_type=ErrorType.WORKER_LOST

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 from uuid import UUID
 
-from functions import selectors
+from functions import directory
 from functions.directory import LiveFunction
-from functions.errors import FunctionNotFound
 from invocations import answer, idempotency, services
 from invocations.calls import CallDesk
 from invocations.services import NewInvocation
 from nimbus_project.config import config
-from nimbus_project.core.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from nimbus_project.core.errors import InvalidRequest, UnsupportedMediaType
 from nimbus_project.core.http import HttpAnswer, HttpRequest, error_answer, json_answer
 from nimbus_project.core.ids import as_uuid, new_id
 from nimbus_project.core.parsers import parse_json
@@ -50,7 +50,7 @@ async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0
     if len(session_key) > MAX_SESSION_KEY or not session_key.isprintable():
         raise InvalidRequest(f"The session key must be at most {MAX_SESSION_KEY} printable characters.")
     key = request.header(b"idempotency-key")
-    version, alias = await _chosen(known, query, desk)
+    version, alias = await _chosen(known, query, session_key, desk)
     return NewInvocation(
         function=known,
         event=event,
@@ -82,19 +82,21 @@ async def _event(request: HttpRequest) -> bytes:
     return body
 
 
-async def _chosen(function: LiveFunction, query: dict[str, str], desk: CallDesk) -> tuple[int | None, str]:
-    """Version and alias that the query asks for."""
+async def _chosen(
+    function: LiveFunction, query: dict[str, str], session_key: str, desk: CallDesk
+) -> tuple[int | None, str]:
+    """Version and alias that the query asks for. From memory, but for a version that this process has not seen yet."""
     alias, number = query.get("alias", ""), query.get("version", "")
     if alias and number:
         raise InvalidRequest("Give either alias or version, not both.")
-    if alias and alias != "latest":
-        raise NotFound(f"The function {function.name} has no alias of this name.", code="alias_not_found")
+    if alias:
+        return function.route(alias, session_key, random.random()), alias
     if not number:
-        return None, alias
+        return None, ""
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise InvalidRequest("version must be a number.", details={"version": ["Must be a positive integer."]})
-    if not await desk.in_thread(selectors.version_exists, function.id, int(number)):
-        raise FunctionNotFound(f"The function {function.name} has no version {number}.", code="version_not_found")
+    if int(number) not in function.timeouts:
+        await desk.in_thread(directory.check_version, function, int(number))
     return int(number), ""
 
 

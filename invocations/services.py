@@ -45,6 +45,11 @@ class NewInvocation:
     def runs_version(self) -> int:
         return self.function.version if self.version is None else self.version
 
+    @property
+    def timeout_sec(self) -> int:
+        """Of the version that it runs."""
+        return self.function.timeout_of(self.runs_version)
+
 
 def check_active(function: LiveFunction) -> None:
     """Raises FunctionNotActive with what to do about it."""
@@ -95,9 +100,10 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
     )
 
 
-def take_slot(function: LiveFunction, run_id: str) -> bool:
+def take_slot(function: LiveFunction, run_id: str, version: int) -> bool:
     """One of the function's `max_concurrency` slots, from any process. True when it holds one now."""
-    lease = slots.lease_ms(function.timeout_sec, config().queue_wait_sec)
+    # A version's own timeout: an older one that runs longer than the newest must not lose its slot under way.
+    lease = slots.lease_ms(function.timeout_of(version), config().queue_wait_sec)
     script = redis.connection().register_script(slots.take_script())
     return bool(script(keys=[slots.key(function.id)], args=[run_id, function.max_concurrency, lease]))
 

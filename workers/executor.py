@@ -12,7 +12,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from functions import directory
-from functions.errors import FunctionNotFound
+from functions.errors import FunctionNotFound, VersionNotFound
 from functions.spec import FunctionSpec
 from invocations import ledger, lifecycle, results, selectors, services, slots
 from invocations.models import Invocation
@@ -163,11 +163,12 @@ def _slot(row: Invocation, blocked: set[str]) -> Callable[[], None] | None:
     function_id, run_id = str(row.function_id), str(row.pk)
     try:
         function = directory.known(function_id) or directory.look_up(function_id)
-    except FunctionNotFound:
+        directory.check_version(function, row.version)
+    except (FunctionNotFound, VersionNotFound):
         return lambda: None
     if function.max_concurrency <= 0:
         return lambda: None
-    if not services.take_slot(function, run_id):
+    if not services.take_slot(function, run_id, row.version):
         blocked.add(function_id)
         return None
 

@@ -4,13 +4,16 @@
     ├── InvalidRequest             invalid_request       400   (details: field -> messages)
     │   ├── InvalidJson            invalid_json          400
     │   └── FunctionNotActive      function_not_active   400
+    ├── Unauthorized               unauthorized          401   (WWW-Authenticate)
     ├── Forbidden                  forbidden             403
     ├── NotFound                   not_found             404
     ├── MethodNotAllowed           method_not_allowed    405
     ├── Conflict                   conflict              409
+    ├── PreconditionFailed         precondition_failed   412
     ├── TooLarge                   too_large             413
     ├── UnsupportedMediaType       unsupported_media_type 415
     ├── TooManyRequests            concurrency_limit     429   (Retry-After)
+    │   └── RateLimited            rate_limited          429   (Retry-After)
     └── Unavailable                unavailable           503   (Retry-After)
         └── NoWorker               no_worker             503
 
@@ -71,6 +74,14 @@ class FunctionNotActive(InvalidRequest):
     code = "function_not_active"
 
 
+class Unauthorized(NimbusError):
+    code = "unauthorized"
+    http_status = 401
+
+    def headers(self) -> dict[str, str]:
+        return super().headers() | {"WWW-Authenticate": "Bearer"}
+
+
 class Forbidden(NimbusError):
     code = "forbidden"
     http_status = 403
@@ -91,6 +102,11 @@ class Conflict(NimbusError):
     http_status = 409
 
 
+class PreconditionFailed(NimbusError):
+    code = "precondition_failed"
+    http_status = 412
+
+
 class TooLarge(NimbusError):
     code = "too_large"
     http_status = 413
@@ -105,6 +121,10 @@ class TooManyRequests(NimbusError):
     code = "concurrency_limit"
     http_status = 429
     retry_after_sec = 1
+
+
+class RateLimited(TooManyRequests):
+    code = "rate_limited"
 
 
 class Unavailable(NimbusError):
