@@ -28,7 +28,9 @@ MASK = "***"
 MAX_TEXT = 1000
 _SOURCES = frozenset({"code", "binary", "archive", "data", "source"})
 _ENVIRONMENTS = frozenset({"env_vars", "secrets"})
-_SECRET_NAME = re.compile(r"secret|password|passwd|token|api_?key|authorization|ciphertext|private|credential", re.I)
+_SECRET_NAME = re.compile(
+    r"secret|password|passwd|token|api_?key|authorization|ciphertext|private|credential", re.IGNORECASE
+)
 
 
 def record(

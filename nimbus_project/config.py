@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 
 MIB = 1024 * 1024
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Config(BaseSettings):
@@ -26,10 +28,18 @@ class Config(BaseSettings):
 
     # -- the web process
     host: str = "127.0.0.1"
-    """Until there are keys, only loopback: anything else is refused."""
+    """Elsewhere than on loopback, every request needs an API key or a session."""
     port: int = Field(8080, ge=1, le=65535)
     allowed_hosts: str = ""
     """More `Host` names to answer to, comma separated; loopback's are always there."""
+    require_keys: bool = False
+    """Also on loopback."""
+    trusted_proxies: str = ""
+    """Addresses or networks (CIDR), comma separated, whose `X-Forwarded-For` is believed."""
+    rate_limit_per_min: int = Field(1_200_000, ge=0)
+    """Requests of one API key in any 60 s, over all web processes; 0: no limit."""
+    rate_limit_address_per_min: int = Field(1_200_000, ge=0)
+    """The same of one client address; 0: no limit."""
     debug: bool = False
     secret_key: str = ""
     """Django's SECRET_KEY; made and kept in `var/secret_key` when empty."""
@@ -101,12 +111,25 @@ class Config(BaseSettings):
     docker_image_prefix: str = ""
     """Put before the runtime images' tags, e.g. a registry of the operator's."""
 
-    @field_validator("host")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _loopback_only(cls, value: str) -> str:
-        if value not in {"127.0.0.1", "localhost", "::1"}:
-            raise ValueError("must be loopback (127.0.0.1, localhost or ::1): there are no API keys yet")
+    def _are_networks(cls, value: str) -> str:
+        for part in filter(None, (p.strip() for p in value.split(","))):
+            try:
+                ip_network(part, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8") from error
         return value
+
+    @property
+    def keys_required(self) -> bool:
+        """False: embedded mode, where loopback is let in without a key."""
+        return self.require_keys or self.host not in LOOPBACK
+
+    @property
+    def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        parts = filter(None, (p.strip() for p in self.trusted_proxies.split(",")))
+        return tuple(ip_network(part, strict=False) for part in parts)
 
     @property
     def redis(self) -> str:
