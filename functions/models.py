@@ -85,6 +85,8 @@ class Function(models.Model):
     """The last version number given out; the counter is locked with the row (services.py)."""
     latest_version = models.PositiveIntegerField(default=0)
     """Number of the newest version that can run; 0 while the first is being built."""
+    generation = models.PositiveIntegerField(default=0)
+    """Goes up with each change of secrets and environments, which are no part of a version."""
     max_concurrency = models.PositiveIntegerField(default=0, help_text="Runs at once over all workers; 0: no limit.")
     max_retries = models.PositiveSmallIntegerField(default=2, help_text="More tries of a failed async invocation.")
     max_event_age_sec = models.PositiveIntegerField(default=21600, help_text="An async event older is given up.")

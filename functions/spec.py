@@ -28,6 +28,10 @@ class StoredFolder:
     stored_as: str
 
 
+SpecKey = tuple[str, int, str, int]
+"""Function, version, environment, generation."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
     """One immutable version of one function, whole: all a sandbox needs to run it."""
@@ -54,8 +58,13 @@ class FunctionSpec:
     """``none`` or ``egress``."""
     max_concurrency: int = 0
     """Runs at once over all workers; 0 is no limit of its own."""
+    environment: str = ""
+    """Name of the environment whose overrides are in here already; empty: none."""
+    generation: int = 0
+    """How often the function's secrets and environments had changed when this was read: they are no part of a version,
+    so a version alone does not say what a sandbox was given."""
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> SpecKey:
         """What a warm sandbox belongs to."""
-        return (self.function_id, self.version)
+        return (self.function_id, self.version, self.environment, self.generation)

@@ -8,11 +8,21 @@ from tests.fakes import make_spec
 from workers.pool.placement import Boot, Decision, Evict, Prewarmed, Spot, View, Wait, Warm, pick
 
 SPEC = make_spec("f", 2, memory_mb=256)
+CHANGED = make_spec("f", 2, memory_mb=256, generation=1)
 PY = "python3.11"
 
 
-def warm(id: int, function: str = "f", version: int = 2, *, mb: int = 256, used_at: float = 0.0) -> Spot:
-    return Spot(id, PY, "none", mb, used_at, (function, version))
+def warm(
+    id: int,
+    function: str = "f",
+    version: int = 2,
+    *,
+    mb: int = 256,
+    used_at: float = 0.0,
+    environment: str = "",
+    generation: int = 0,
+) -> Spot:
+    return Spot(id, PY, "none", mb, used_at, (function, version, environment, generation))
 
 
 def stock(id: int, mb: int = 256, *, runtime: str = PY, network: str = "none", used_at: float = 0.0) -> Spot:
@@ -96,3 +106,15 @@ GROWTH: list[tuple[str, View, Decision]] = [
 @pytest.mark.parametrize(("why", "seen", "expected"), FIRST + GROWTH, ids=[row[0] for row in FIRST + GROWTH])
 def test_pick(why: str, seen: View, expected: Decision) -> None:
     assert pick(seen, SPEC) == expected
+
+
+@pytest.mark.parametrize(
+    "other", [warm(1), warm(1, environment="dev", generation=1)], ids=["generation", "environment"]
+)
+def test_other_secrets_or_environment_are_not_its_own(other: Spot) -> None:
+    assert pick(view(other), CHANGED) == Boot()
+
+
+def test_what_holds_secrets_of_before_goes_first() -> None:
+    crowded = view(warm(1, "g"), warm(2, generation=1, environment="dev"), warm(3, used_at=9), more_mb=256)
+    assert pick(crowded, CHANGED) == Evict((3,))

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from functions.spec import FunctionSpec
+from functions.spec import FunctionSpec, SpecKey
 
-Key = tuple[str, int]
-"""`FunctionSpec.key`: function and version."""
+Key = SpecKey
+"""`FunctionSpec.key`: function, version, environment, generation."""
 
 STOCK_SHARE = 0.1
 """Part of a boot that taking a prewarmed sandbox counts as: it is there at once, but has to be replaced.
@@ -152,13 +152,14 @@ def _make_room(view: View, spec: FunctionSpec) -> Decision:
 
 
 def victims_in_order(view: View, spec: FunctionSpec) -> Iterator[Spot]:
-    """Whom to evict first: older versions of this function, then the least recently used, the stock last."""
-    function_id, version = spec.key
-    yield from sorted(
-        view.idle,
-        key=lambda s: (not (s.key is not None and s.key[0] == function_id and s.key[1] < version), s.used_at, s.id),
-    )
+    """Whom to evict first: what this function has outgrown, then the least recently used, the stock last."""
+    yield from sorted(view.idle, key=lambda s: (not _is_older(s.key, spec.key), s.used_at, s.id))
     yield from sorted(view.stock, key=lambda s: (s.used_at, s.id))
+
+
+def _is_older(key: Key | None, than: Key) -> bool:
+    """Of the same function, and an earlier version or with secrets and environments of before a change."""
+    return key is not None and key[0] == than[0] and (key[1] < than[1] or key[3] < than[3])
 
 
 def _stocked(view: View, spec: FunctionSpec) -> Spot | None:

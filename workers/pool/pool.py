@@ -18,7 +18,7 @@ from workers.pool.crew import Crew, Threads
 from workers.pool.lease import Lease, Waiter
 from workers.pool.ledger import Ledger
 from workers.pool.limits import PoolLimits
-from workers.pool.slots import Slot, State, of_version, outdated
+from workers.pool.slots import Slot, State, of_before, of_version, outdated
 from workers.sandbox import Sandbox, SandboxDriver, SandboxError
 
 log = logging.getLogger("nimbus.pool")
@@ -209,6 +209,10 @@ class Pool:
     def evict_version(self, function_id: str, version: int) -> int:
         """Drop one version's sandboxes, as `evict`."""
         return self._evict(lambda slots: of_version(slots, function_id, version))
+
+    def evict_before(self, function_id: str, generation: int) -> int:
+        """Drop the sandboxes that hold secrets and environments of an earlier generation, as `evict`."""
+        return self._evict(lambda slots: of_before(slots, function_id, generation))
 
     def _evict(self, choose: Callable[[list[Slot]], list[Slot]]) -> int:
         with self._lock:

@@ -114,6 +114,11 @@ def of_version(slots: Iterable[Slot], function_id: str, version: int | None) -> 
     ]
 
 
+def of_before(slots: Iterable[Slot], function_id: str, generation: int) -> list[Slot]:
+    """Those that were given this function's secrets and environments before they changed."""
+    return [slot for slot in of_version(slots, function_id, None) if slot.key is not None and slot.key[3] < generation]
+
+
 def outdated(slots: Iterable[Slot], limits: PoolLimits, now: float) -> list[Slot]:
     """Unused for too long: idle ones, and what the stock holds beyond its target."""
     unused = [slot for slot in slots if slot.state in (State.IDLE, State.STOCK)]
