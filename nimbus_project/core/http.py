@@ -136,4 +136,8 @@ def host_name(host: str) -> str:
 
 
 def _own_origin(origin: bytes, host: str) -> bool:
-    return urlsplit(origin.decode("latin-1").lower()).netloc == host
+    try:
+        return urlsplit(origin.decode("latin-1").lower()).netloc == host
+    except ValueError:
+        # No URL at all, such as "http://[".
+        return False
