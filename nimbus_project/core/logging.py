@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -32,7 +33,17 @@ class JsonFormatter(logging.Formatter):
                 line[key] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:
+            # What orjson refuses (lone surrogates, integers beyond 64 bits, deep nesting) must not cost the line.
+            return json.dumps({key: _plain(value) for key, value in line.items()})
+
+
+def _plain(value: Any) -> float | str | None:
+    if value is None or isinstance(value, float | bool):
+        return value
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def logging_config(level: str) -> dict[str, Any]:
