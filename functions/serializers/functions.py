@@ -78,9 +78,11 @@ class TagsField(serializers.ListField):
         super().__init__(child=tag, max_length=MAX_TAGS, **kwargs)
 
 
-def _handler() -> TextField:
+def _handler(*, required: bool = True) -> TextField:
     return TextField(
+        required=required,
         max_length=128,
+        trim_whitespace=False,
         validators=[RegexValidator(_HANDLER_PATTERN, "Must be module.function, such as handler.main.")],
     )
 
@@ -114,6 +116,7 @@ class FunctionConfigSerializer(serializers.Serializer):
 class FunctionCreateSerializer(FunctionConfigSerializer):
     name = TextField(
         max_length=64,
+        trim_whitespace=False,
         validators=[
             RegexValidator(
                 NAME_PATTERN[:-1] + r"\Z",
@@ -126,13 +129,9 @@ class FunctionCreateSerializer(FunctionConfigSerializer):
 
 
 class FunctionUpdateSerializer(FunctionConfigSerializer):
-    name = TextField(required=False, help_text="Can't change.")
-    runtime = TextField(required=False, help_text="Can't change.")
-    handler = TextField(
-        required=False,
-        max_length=128,
-        validators=[RegexValidator(_HANDLER_PATTERN, "Must be module.function, such as handler.main.")],
-    )
+    name = TextField(required=False, trim_whitespace=False, help_text="Can't change.")
+    runtime = TextField(required=False, trim_whitespace=False, help_text="Can't change.")
+    handler = _handler(required=False)
 
 
 class FunctionSerializer(serializers.Serializer):
