@@ -43,6 +43,9 @@ class Config(BaseSettings):
     debug: bool = False
     secret_key: str = ""
     """Django's SECRET_KEY; made and kept in `var/secret_key` when empty."""
+    secrets_key: str = Field("", repr=False)
+    """Keys that encrypt secrets at rest, comma separated, newest first (32 bytes in URL-safe base64, as
+    `cryptography.fernet.Fernet.generate_key()` makes them); made and kept in `var/secrets.key` when empty."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     # -- what stands below
@@ -85,6 +88,8 @@ class Config(BaseSettings):
     boot_timeout_sec: float = Field(60.0, gt=0)
     load_timeout_sec: float = Field(10.0, gt=0)
     """For the user's imports; a function's own shorter timeout wins."""
+    allow_egress: bool = True
+    """False: no function may have `network: egress`, and those that have it run without a network."""
     sandbox_cpus: float = Field(1.0, gt=0)
     sandbox_pids: int = Field(128, ge=8)
     sandbox_tmp_mb: int = Field(64, ge=1)
