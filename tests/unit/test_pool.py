@@ -144,6 +144,17 @@ def test_never_shared(make: Make, other: FunctionSpec) -> None:
         assert lease.sandbox is not mine
 
 
+def test_released_twice_it_is_still_the_next_callers(make: Make) -> None:
+    bench = make()
+    first = bench.lease(make_spec())
+    bench.run(first)
+    first.release()
+    with bench.lease(make_spec()) as second:
+        first.release()
+        assert second.sandbox is first.sandbox
+        assert bench.pool.take_warm(make_spec()) is None
+
+
 def test_first_come_first_served(make: Make) -> None:
     bench = make(max_sandboxes=1)
     lease = bench.lease(make_spec())
@@ -429,6 +440,17 @@ def test_stock_takes_no_boot_that_a_caller_waits_for(make: Make) -> None:
     assert not bench.boots.jobs
     bench.settle()
     waiter.result().release()
+
+
+def test_stock_takes_no_room_that_the_dying_still_hold(make: Make) -> None:
+    bench = late_stock(make, memory_mb=512)
+    bench.leave_warm(make_spec(memory_mb=512))
+    bench.driver.missing.clear()
+    bench.clock.advance(61)
+    bench.pool.evict("f")
+    assert not bench.boots.jobs
+    bench.settle()
+    assert bench.pool.stats().prewarmed["nodejs20"] == 1
 
 
 def test_served_from_the_stock_the_boot_is_called_off(make: Make) -> None:
@@ -791,7 +813,7 @@ def test_close_ends_the_running_and_the_booting(make: Make) -> None:
 
 def test_limits_come_from_the_configuration() -> None:
     limits = PoolLimits.from_config(Config(pool_memory_mb=2048, prewarm_python=3, prewarm_node=0))
-    assert (limits.memory_mb, limits.prewarm) == (2048, {"python3.11": 3, "nodejs20": 0})
+    assert (limits.memory_mb, limits.prewarm["python3.11"], limits.prewarm["nodejs20"]) == (2048, 3, 0)
 
 
 # -- threads
