@@ -57,7 +57,7 @@ def sources_for(suite: str, targets: Iterable[str]) -> list[str]:
     """
     sources: dict[str, None] = {}
     for line in targets:
-        uri, release, component = (line.split() + ["", "", ""])[:3]
+        uri, release, component = [*line.split(), "", "", ""][:3]
         match = _DEBIAN_RELEASE.match(release)
         if match is None or component != "main":
             continue

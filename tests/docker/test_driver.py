@@ -15,7 +15,7 @@ from invocations.outcome import ErrorType, Fault, Outcome, Status
 from nimbus_project.config import MIB
 from tests.docker.conftest import BOOT_SEC, EXEC, PYTHON, MakeDriver, boot, call, containers, probe, spec_of, until
 from workers.drivers.docker import DockerDriver
-from workers.sandbox import SandboxError
+from workers.sandbox import Call, SandboxError
 
 SPIN = "def handler(event, context):\n    print('spinning', flush=True)\n    while True: pass"
 
@@ -48,8 +48,6 @@ def test_destroy_during_invoke_cancels_it(driver: DockerDriver, engine: docker.A
     outcomes: list[Outcome] = []
 
     def run() -> None:
-        from workers.sandbox import Call
-
         one = Call(invocation_id="1", request_id="1")
         outcomes.append(sandbox.invoke(one, b"{}", time.monotonic() + 30, lambda line: spinning.set()))
 

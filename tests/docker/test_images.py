@@ -1,4 +1,4 @@
-"""Building runtime images: skipped when up to date, rebuilt when the runner changed, once for all, nothing left over."""
+"""Building runtime images: skipped when up to date, rebuilt when changed, once for all builders, nothing left over."""
 
 from __future__ import annotations
 
@@ -92,10 +92,12 @@ def test_an_image_in_use_is_replaced_and_removed_later(engine: docker.APIClient,
     build()
     before = image_id(engine)
     container = engine.create_container(SMALL.image, command=["true"])["Id"]
-    runner.write_text("2")
-    assert build().action == "built"
-    assert engine.inspect_image(before)["RepoTags"] == []
-    engine.remove_container(container)
+    try:
+        runner.write_text("2")
+        assert build().action == "built"
+        assert engine.inspect_image(before)["RepoTags"] == []
+    finally:
+        engine.remove_container(container)
     build()
     with pytest.raises(docker.errors.ImageNotFound):
         engine.inspect_image(before)
@@ -199,7 +201,7 @@ def test_without_a_registry_the_base_is_made(monkeypatch: pytest.MonkeyPatch, na
 
 def test_without_a_registry_and_mmdebstrap_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian.shutil, "which", lambda name: None)
-    with pytest.raises(ImageError, match="apt-get install .*mmdebstrap"):
+    with pytest.raises(ImageError, match=r"apt-get install .*mmdebstrap"):
         build_runtime(RUNTIMES["python3.11"], FakeStore(), force=False, progress=QUIET)
     with pytest.raises(BaseImageError):
         make_base("trixie", Path("/nowhere"), print)

@@ -17,19 +17,18 @@ from workers.drivers.docker.driver import SANDBOX_LABEL
 from workers.liveness import LOCK_NAME, WorkerLock, bury, dead_workers, is_alive
 
 WORKER = """
-import sys, threading
+import json, sys, time
 from pathlib import Path
 from nimbus_project.config import Config
 from tests.docker.conftest import EXEC, boot, call, probe
 from workers.drivers.docker import DockerDriver
+from workers.sandbox import Call
 driver = DockerDriver(Config(var_dir=Path(sys.argv[1]), node=sys.argv[2]))
 sandbox = boot(driver, EXEC)
 print(sandbox.id, driver.worker_directory, flush=True)
 for line in sys.stdin:
     if line == "spin\\n":
         code = "print('spinning', flush=True)\\nwhile True: pass"
-        from workers.sandbox import Call
-        import json, time
         sandbox.invoke(Call(invocation_id="1", request_id="1"), json.dumps({"code": code}).encode(),
                        time.monotonic() + 60, lambda line: print(line.text, flush=True))
     else:

@@ -46,6 +46,7 @@ class Container:
         self._forget = forget
         self._guard = threading.Lock()
         self._ending: Future[None] | None = None
+        self._memory_ran_out = False
 
     def gone(self) -> str | None:
         """Why its runner can't connect any more; None while it may."""
@@ -61,13 +62,19 @@ class Container:
         """How it ended; waits EXIT_WAIT_SEC for the end. Empty when it has not ended or can't be asked."""
         try:
             code = int(self._api.wait(self.id, timeout=EXIT_WAIT_SEC)["StatusCode"])
-            out_of_memory = code == _SIGKILL_CODE and self._was_out_of_memory()
+            if code == _SIGKILL_CODE and self._was_out_of_memory():
+                return Death(out_of_memory=True)
         except (*ENGINE_TROUBLE, ValueError):
-            return Death()
-        if out_of_memory:
+            return Death(out_of_memory=self._memory_ran_out)
+        if self._memory_ran_out:
             return Death(out_of_memory=True)
         # tini says 128 + n for a runner that signal n has ended, as a shell does.
         return Death(signal=code - 128) if 128 < code <= 128 + 64 else Death(exit_code=code)
+
+    def ran_out_of_memory(self) -> None:
+        """The kernel has killed one of its processes: end the rest."""
+        self._memory_ran_out = True
+        self.end()
 
     def fit(self, memory_mb: int) -> None:
         """Raises SandboxError."""
@@ -104,9 +111,10 @@ class Container:
     def _was_out_of_memory(self) -> bool:
         """The kernel's own kill, of which the engine may hear a moment after the end itself."""
         until = time.monotonic() + OOM_NEWS_SEC
-        while True:
+        while not self._memory_ran_out:
             if self._api.inspect_container(self.id)["State"]["OOMKilled"]:
                 return True
             if time.monotonic() > until:
                 return False
             time.sleep(0.02)
+        return True

@@ -23,6 +23,7 @@ from workers.doorway import Doorway
 from workers.drivers.docker.container import Container
 from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
 from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID, SOCKET_FOLDER, SOCKET_NAME, container_limits
+from workers.drivers.docker.memory_watch import MemoryWatch
 from workers.firewall import protect
 from workers.frames import FrameStream
 from workers.link import Death, Limits, LinkedSandbox
@@ -51,9 +52,12 @@ class DockerDriver:
         self._settings = settings or config()
         self._api = connect(ENGINE_TIMEOUT_SEC)
         self._lock = WorkerLock(self._settings.var_dir.resolve() / "run", KIND)
+        self._watch = MemoryWatch(f"nimbus.worker={self._lock.name}", self._out_of_memory)
         self._guard = threading.Lock()
         self._reapers = ThreadPoolExecutor(REAPERS, thread_name_prefix="nimbus-reap")
         self._containers: dict[str, Container | None] = {}
+        """By the sandbox's name, from before it is made until it is removed."""
+        self._sandboxes: dict[str, DockerSandbox] = {}
         self._closed = False
         self._egress_ready = False
 
@@ -83,6 +87,8 @@ class DockerDriver:
         sandbox = DockerSandbox(
             container, stream, runtime=runtime.name, memory_mb=memory_mb, network=network, limits=limits
         )
+        with self._guard:
+            self._sandboxes[name] = sandbox
         if self._closed:
             sandbox.destroy()
             raise SandboxError("The worker is stopping.")
@@ -114,9 +120,14 @@ class DockerDriver:
         """See `SandboxDriver.close`. Waits until everything is removed. Idempotent."""
         with self._guard:
             self._closed = True
+            sandboxes = list(self._sandboxes.values())
             containers = [one for one in self._containers.values() if one is not None]
+        with ThreadPoolExecutor(REAPERS, thread_name_prefix="nimbus-close") as closers:
+            for _ in closers.map(DockerSandbox.destroy, sandboxes):
+                pass
         for future in [container.end() for container in containers]:
             future.result()
+        self._watch.close()
         self._reapers.shutdown(wait=True)
         self._lock.release()
         self._api.close()
@@ -138,6 +149,7 @@ class DockerDriver:
             except OSError as error:
                 raise SandboxError(f"No directory for a sandbox's socket: {error}") from error
             self._containers[name] = None
+            self._watch.start()
         return folder
 
     def _start(self, runtime: Runtime, name: str, folder: Path, memory_mb: int, network: str) -> Container:
@@ -175,6 +187,13 @@ class DockerDriver:
     def _forget(self, name: str) -> None:
         with self._guard:
             self._containers.pop(name, None)
+            self._sandboxes.pop(name, None)
+
+    def _out_of_memory(self, id: str) -> None:
+        with self._guard:
+            found = [one for one in self._containers.values() if one is not None and one.id == id]
+        for container in found:
+            container.ran_out_of_memory()
 
     def _ensure_egress(self) -> None:
         """The bridge for sandboxes that may reach out, and its rules. Says once what could not be closed."""

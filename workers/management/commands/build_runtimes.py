@@ -28,7 +28,7 @@ with mmdebstrap from the mirror that apt on this machine uses.
 
 class Command(BaseCommand):
     help = _DESCRIPTION
-    requires_system_checks: list[str] = []  # noqa: RUF012  Django declares it on the instance
+    requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
