@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from functions.errors import AliasNotFound, VersionNotFound
+from functions.configuration import NOTHING, Overrides, all_overrides
+from functions.errors import AliasNotFound, EnvironmentNotFound, VersionNotFound
 from functions.models import INVOKABLE, Alias, Function, FunctionVersion
 from functions.routing import Weights, as_weights, by_chance, by_session
 from functions.selectors import function_get
@@ -20,6 +21,8 @@ from nimbus_project.core import redis
 
 MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
+EVERYTHING = "*"
+"""The message that concerns every function."""
 LATEST = "latest"
 """The alias that always points to the newest version: there without a row, for every function."""
 
@@ -37,6 +40,10 @@ class LiveFunction:
     max_concurrency: int
     max_retries: int
     max_event_age_sec: int
+    generation: int = 0
+    """Of its secrets and environments, as `functions.spec.FunctionSpec.generation`."""
+    environments: Mapping[str, Overrides] = field(default_factory=dict)
+    """Every environment there is, by name and by id, with what it changes here."""
     aliases: Mapping[str, Weights] = field(default_factory=dict)
     timeouts: dict[int, int] = field(default_factory=dict, compare=False)
     """timeout_sec of versions that are known to be there and ready: those of the aliases, and what `check_version` has
@@ -46,9 +53,17 @@ class LiveFunction:
     def invokable(self) -> bool:
         return self.status in INVOKABLE
 
-    def timeout_of(self, version: int) -> int:
-        """Of a version that was chosen; unknown ones have the newest's."""
-        return self.timeouts.get(version, self.timeout_sec)
+    def timeout_of(self, version: int, environment: str = "") -> int:
+        """Of a version that was chosen; unknown ones have the newest's. An environment's own wins."""
+        overrides = self.environments.get(environment, NOTHING)
+        return overrides.timeout_sec or self.timeouts.get(version, self.timeout_sec)
+
+    def environment(self, reference: str) -> Overrides:
+        """By id or name; none by the empty one. Raises EnvironmentNotFound."""
+        found = self.environments.get(reference) if reference else NOTHING
+        if found is None:
+            raise EnvironmentNotFound("There is no environment of this id or name.")
+        return found
 
     def route(self, alias: str, session_key: str, chance: float) -> int:
         """The version that a call through `alias` runs; `chance` in [0, 1) decides for calls without a session.
@@ -112,6 +127,8 @@ def _read(function: Function) -> LiveFunction:
         max_concurrency=function.max_concurrency,
         max_retries=function.max_retries,
         max_event_age_sec=function.max_event_age_sec,
+        generation=function.generation,
+        environments=all_overrides(function),
         aliases=aliases,
         timeouts=timeouts if function.latest_version else {},
     )
@@ -124,6 +141,14 @@ def forget(function_id: str, name: str = "") -> None:
     for reference, (_, live) in list(_entries.items()):
         if live.id == function_id or live.name == name:
             _entries.pop(reference, None)
+
+
+def hear(news: str) -> None:
+    """A message of the channel CHANGES."""
+    if news == EVERYTHING:
+        forget_all()
+    else:
+        forget(news)
 
 
 def forget_all() -> None:
@@ -140,5 +165,15 @@ def changed(function: Function) -> None:
     def tell() -> None:
         forget(function_id, name)
         redis.publish(redis.CHANGES, function_id)
+
+    transaction.on_commit(tell)
+
+
+def everything_changed() -> None:
+    """As `changed`, for what concerns every function."""
+
+    def tell() -> None:
+        forget_all()
+        redis.publish(redis.CHANGES, EVERYTHING)
 
     transaction.on_commit(tell)

@@ -49,3 +49,15 @@ class RolloutEnded(Conflict):
     """What was asked is not possible in the state it is in."""
 
     code = "rollout_state"
+
+
+class EnvironmentNotFound(NotFound):
+    code = "environment_not_found"
+
+
+class EnvironmentExists(Conflict):
+    code = "environment_exists"
+
+
+class SecretNotFound(NotFound):
+    code = "secret_not_found"

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
+from functions import configuration
 from functions.errors import FunctionNotFound
-from functions.models import BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion
+from functions.models import BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion, Network
 from functions.runtimes import RUNTIMES
 from functions.spec import ArtifactKind, FunctionSpec, StoredFolder
+from nimbus_project.config import config
 from nimbus_project.core.errors import InvalidRequest, NotFound
 from nimbus_project.core.ids import as_uuid
 
@@ -135,14 +137,18 @@ def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
     return rows.order_by(wanted.ordering, "-pk") if wanted.ordering else rows.order_by("-pinned", "-created_at", "-pk")
 
 
-def spec_get(function_id: str, version: int) -> FunctionSpec | None:
-    """What a worker runs, or None when the version is gone."""
+def spec_get(function_id: str, version: int, environment: str = "") -> FunctionSpec | None:
+    """What a worker runs, or None when the version or the environment is gone. Raises SecretUnreadable."""
     row = (
         FunctionVersion.objects.select_related("function", "package", "artifact")
         .filter(function_id=function_id, version=version, is_ready=True)
         .first()
     )
     if row is None:
+        return None
+    # Read after the row: should one of them change in between, the spec bears the earlier generation and is read again.
+    overrides = configuration.overrides_of(row.function_id, environment)
+    if overrides is None:
         return None
     artifact = row.artifact
     return FunctionSpec(
@@ -151,16 +157,18 @@ def spec_get(function_id: str, version: int) -> FunctionSpec | None:
         version=row.version,
         runtime=row.function.runtime,
         handler=row.handler,
-        memory_mb=row.memory_mb,
-        timeout_sec=row.timeout_sec,
+        memory_mb=overrides.memory_mb or row.memory_mb,
+        timeout_sec=overrides.timeout_sec or row.timeout_sec,
         artifact=b"" if artifact else bytes(row.package.data),
         artifact_sha256=artifact.sha256 if artifact else row.package_id,
         artifact_kind=ArtifactKind(artifact.kind) if artifact else ArtifactKind.SOURCE,
         folder=StoredFolder(artifact.sha256, artifact.stored_as) if artifact else None,
         layers=_layer_folders(row.layers),
-        env_vars=row.env_vars,
-        network=row.network,
+        env_vars=row.env_vars | overrides.env_vars | configuration.secret_values(row.function_id),
+        network=row.network if config().allow_egress else Network.NONE,
         max_concurrency=row.function.max_concurrency,
+        environment=environment,
+        generation=row.function.generation,
     )
 
 

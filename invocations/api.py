@@ -52,6 +52,7 @@ _FILTERS = [
 _CHOICE = [
     _query("version", "run this version", OpenApiTypes.INT),
     _query("alias", "run what this alias points to"),
+    _query("environment", "id or name; its overrides apply, and its active alias unless alias or version is given"),
     OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="same key and body: same run, 24 h"),
     OpenApiParameter("X-Nimbus-Session", str, OpenApiParameter.HEADER, description="session key"),
 ]

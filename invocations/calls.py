@@ -114,7 +114,7 @@ class CallDesk:
     async def _call(self, new: NewInvocation) -> RunRecord:
         function, run_id = new.function, str(new.id)
         slot = function.max_concurrency > 0
-        if slot and not await self.in_thread(services.take_slot, function, run_id, new.runs_version):
+        if slot and not await self.in_thread(services.take_slot, function, run_id, new.timeout_sec):
             raise services.at_limit(function)
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
         future = self.mailbox.expect(run_id)
@@ -190,7 +190,7 @@ class CallDesk:
                     directory.forget_all()
                     async for message in listener.listen():
                         if message["type"] == "message":
-                            directory.forget(message["data"].decode())
+                            directory.hear(message["data"].decode())
             except (RedisError, OSError):
                 directory.forget_all()
                 await asyncio.sleep(0.2)
@@ -216,6 +216,7 @@ def _record_of_row(row: Invocation) -> RunRecord:
         runtime=row.runtime,
         version=row.version,
         alias=row.alias_used,
+        environment=row.environment,
         status=row.status,
         fault=row.fault,
         error=row.error,

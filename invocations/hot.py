@@ -50,7 +50,8 @@ async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0
     if len(session_key) > MAX_SESSION_KEY or not session_key.isprintable():
         raise InvalidRequest(f"The session key must be at most {MAX_SESSION_KEY} printable characters.")
     key = request.header(b"idempotency-key")
-    version, alias = await _chosen(known, query, session_key, desk)
+    environment = known.environment(query.get("environment", ""))
+    version, alias = await _chosen(known, query, environment.active_alias, session_key, desk)
     return NewInvocation(
         function=known,
         event=event,
@@ -58,6 +59,7 @@ async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0
         id=_own_id(request),
         version=version,
         alias=alias,
+        environment=environment.environment,
         session_key=session_key,
         idempotency_key=idempotency.check(key) if key else "",
         delay_sec=delay_sec,
@@ -83,12 +85,15 @@ async def _event(request: HttpRequest) -> bytes:
 
 
 async def _chosen(
-    function: LiveFunction, query: dict[str, str], session_key: str, desk: CallDesk
+    function: LiveFunction, query: dict[str, str], active_alias: str, session_key: str, desk: CallDesk
 ) -> tuple[int | None, str]:
-    """Version and alias that the query asks for. From memory, but for a version that this process has not seen yet."""
+    """Version and alias that the query asks for, else the alias that is active in its environment. From memory, but for
+    a version that this process has not seen yet."""
     alias, number = query.get("alias", ""), query.get("version", "")
     if alias and number:
         raise InvalidRequest("Give either alias or version, not both.")
+    if not number:
+        alias = alias or active_alias
     if alias:
         return function.route(alias, session_key, random.random()), alias
     if not number:

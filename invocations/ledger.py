@@ -130,6 +130,7 @@ def _row(run: RunRecord) -> Invocation:
         runtime=run.runtime,
         version=run.version,
         alias_used=run.alias,
+        environment=run.environment,
         trigger_type=run.trigger_type,
         session_key=run.session_key,
         status=run.status,

@@ -28,6 +28,9 @@ class CallMessage:
     runtime: str
     version: int
     alias: str = ""
+    environment: str = ""
+    generation: int = 0
+    """Of the function's secrets and environments, as far as the sender knew: a worker uses none of before."""
     trigger_type: str = "http"
     session_key: str = ""
     created_ms: float
@@ -57,6 +60,7 @@ class RunRecord:
     runtime: str
     version: int
     alias: str = ""
+    environment: str = ""
     trigger_type: str = "http"
     session_key: str = ""
     worker_id: str = ""
@@ -117,6 +121,7 @@ def record_of(
         runtime=call.runtime,
         version=call.version,
         alias=call.alias,
+        environment=call.environment,
         trigger_type=call.trigger_type,
         session_key=call.session_key,
         worker_id=worker_id,

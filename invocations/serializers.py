@@ -23,6 +23,7 @@ class InvocationSerializer(serializers.Serializer):
     function_name = serializers.CharField()
     version = serializers.IntegerField()
     alias_used = serializers.CharField(required=False)
+    environment = serializers.CharField(required=False)
     trigger_type = serializers.ChoiceField(choices=TriggerType.choices)
     status = serializers.ChoiceField(choices=_STATUSES)
     input = serializers.JSONField(allow_null=True, help_text="the event")
@@ -138,6 +139,7 @@ def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[s
         "function_name": row.function_name,
         "version": row.version,
         "alias_used": row.alias_used,
+        "environment": row.environment,
         "trigger_type": row.trigger_type,
         "status": row.status,
         "input": event,

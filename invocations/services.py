@@ -37,6 +37,7 @@ class NewInvocation:
     version: int | None = None
     """None: the newest."""
     alias: str = ""
+    environment: str = ""
     session_key: str = ""
     idempotency_key: str = ""
     delay_sec: float = 0.0
@@ -47,8 +48,8 @@ class NewInvocation:
 
     @property
     def timeout_sec(self) -> int:
-        """Of the version that it runs."""
-        return self.function.timeout_of(self.runs_version)
+        """Of the version that it runs, in its environment."""
+        return self.function.timeout_of(self.runs_version, self.environment)
 
 
 def check_active(function: LiveFunction) -> None:
@@ -91,6 +92,8 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
         runtime=new.function.runtime,
         version=new.runs_version,
         alias=new.alias,
+        environment=new.environment,
+        generation=new.function.generation,
         trigger_type=new.trigger_type,
         session_key=new.session_key,
         created_ms=now_ms,
@@ -100,10 +103,10 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
     )
 
 
-def take_slot(function: LiveFunction, run_id: str, version: int) -> bool:
+def take_slot(function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
     """One of the function's `max_concurrency` slots, from any process. True when it holds one now."""
-    # A version's own timeout: an older one that runs longer than the newest must not lose its slot under way.
-    lease = slots.lease_ms(function.timeout_of(version), config().queue_wait_sec)
+    # The run's own timeout: an older version that runs longer than the newest must not lose its slot under way.
+    lease = slots.lease_ms(timeout_sec, config().queue_wait_sec)
     script = redis.connection().register_script(slots.take_script())
     return bool(script(keys=[slots.key(function.id)], args=[run_id, function.max_concurrency, lease]))
 
@@ -120,7 +123,8 @@ def at_limit(function: LiveFunction) -> TooManyRequests:
 
 
 def replay(original: Invocation, function: LiveFunction, request_id: str) -> Invocation:
-    """The same event once more, asynchronously, on the function as it is now."""
+    """The same event once more, asynchronously, on the function as it is now, in the same environment. Raises
+    EnvironmentNotFound when that is gone."""
     return submit(
         NewInvocation(
             function=function,
@@ -128,6 +132,7 @@ def replay(original: Invocation, function: LiveFunction, request_id: str) -> Inv
             request_id=request_id,
             id=new_id(),
             trigger_type=TriggerType.ASYNC,
+            environment=function.environment(original.environment).environment,
             session_key=original.session_key,
         )
     )
@@ -168,6 +173,7 @@ def _row(new: NewInvocation, now: datetime) -> Invocation:
         runtime=function.runtime,
         version=new.runs_version,
         alias_used=new.alias,
+        environment=new.environment,
         trigger_type=trigger,
         input=new.event,
         session_key=new.session_key,

@@ -38,17 +38,26 @@ class ControlListener:
             try:
                 with self._worker.client.pubsub(ignore_subscribe_messages=True) as listener:
                     listener.subscribe(redis.CONTROL, redis.CHANGES)
-                    directory.forget_all()
+                    self._forget_all()
                     while not self._stop.is_set():
                         if message := listener.get_message(timeout=1.0):
                             self._obey(message["channel"].decode(), message["data"])
             except (RedisError, OSError):
-                directory.forget_all()
+                self._forget_all()
                 self._stop.wait(0.5)
+
+    def _forget_all(self) -> None:
+        directory.forget_all()
+        self._worker.specs.forget_all()
 
     def _obey(self, channel: str, data: bytes) -> None:
         if channel == redis.CHANGES:
-            directory.forget(data.decode())
+            news = data.decode()
+            directory.hear(news)
+            if news == directory.EVERYTHING:
+                self._worker.specs.forget_all()
+            else:
+                self._worker.specs.forget(news)
             return
         order = orjson.loads(data)
         if "cancel" in order:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from functions import directory
+from functions.configuration import SecretUnreadable
 from functions.errors import FunctionNotFound, VersionNotFound
 from functions.spec import FunctionSpec
 from invocations import ledger, lifecycle, results, selectors, services, slots
@@ -61,13 +62,25 @@ def _serve_call(
     wait_sec = (call.start_before_ms - started_ms) / 1000
     if wait_sec <= 0 or worker.draining.is_set():
         return None, _unavailable("No worker took this call in time. Try again or call it asynchronously.")
-    spec = worker.spec(call.function_id, call.version)
+    spec = _spec(worker, call.function_id, call.version, call.environment, call.generation)
     if spec is None:
-        return None, _deleted(call.function_name, call.version)
+        return None, _deleted(call.function_name, call.version, call.environment)
+    if isinstance(spec, Outcome):
+        return None, spec
     context = Call(
         invocation_id=call.id, request_id=call.request_id, alias=call.alias, trigger_type=call.trigger_type
     )
     return run(worker, spec, context, event, wait_sec, run_log)
+
+
+def _spec(
+    worker: Worker, function_id: str, version: int, environment: str, generation: int = 0
+) -> FunctionSpec | Outcome | None:
+    try:
+        return worker.specs.get(function_id, version, environment, generation=generation)
+    except SecretUnreadable as error:
+        log.error("a secret can't be read", extra={"function_id": function_id, "reason": str(error)})
+        return _unavailable(str(error))
 
 
 def run(
@@ -164,11 +177,12 @@ def _slot(row: Invocation, blocked: set[str]) -> Callable[[], None] | None:
     try:
         function = directory.known(function_id) or directory.look_up(function_id)
         directory.check_version(function, row.version)
+        timeout_sec = function.timeout_of(row.version, row.environment)
     except (FunctionNotFound, VersionNotFound):
         return lambda: None
     if function.max_concurrency <= 0:
         return lambda: None
-    if not services.take_slot(function, run_id, row.version):
+    if not services.take_slot(function, run_id, timeout_sec):
         blocked.add(function_id)
         return None
 
@@ -180,10 +194,12 @@ def _slot(row: Invocation, blocked: set[str]) -> Callable[[], None] | None:
 
 def _run_row(worker: Worker, row: Invocation) -> None:
     run_log = worker.shipper.open(str(row.pk), str(row.function_id))
-    spec = worker.spec(str(row.function_id), row.version)
+    spec = _spec(worker, str(row.function_id), row.version, row.environment)
     start: StartKind | None = None
     if spec is None:
-        outcome = _deleted(row.function_name, row.version)
+        outcome = _deleted(row.function_name, row.version, row.environment)
+    elif isinstance(spec, Outcome):
+        outcome = spec
     else:
         context = Call(
             invocation_id=str(row.pk),
@@ -226,11 +242,12 @@ def _unavailable(error: str) -> Outcome:
     )
 
 
-def _deleted(name: str, version: int) -> Outcome:
+def _deleted(name: str, version: int, environment: str) -> Outcome:
+    what = f"The function {name} (version {version})" + (f" or its environment {environment}" if environment else "")
     return Outcome(
         status=Status.FAILED,
         fault=Fault.CALLER,
-        error=f"The function {name} (version {version}) was deleted before this could run.",
+        error=f"{what} was deleted before this could run.",
         error_type="FunctionDeleted",
     )
 

@@ -8,7 +8,6 @@ import os
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import asdict
 from typing import Any
 
@@ -29,10 +28,9 @@ from workers.logship import LogShipper
 from workers.pool import Pool, PoolLimits
 from workers.sandbox import SandboxDriver
 from workers.scribe import Scribe
+from workers.specs import Specs
 
 log = logging.getLogger("nimbus.worker")
-
-SPECS_KEPT = 256
 
 
 class Worker:
@@ -55,8 +53,7 @@ class Worker:
         self.invocations: dict[str, Invocation] = {}
         """Queued runs under way, whose leases the heart renews."""
         self.builds: dict[str, BuildTask] = {}
-        self._specs: OrderedDict[tuple[str, int], FunctionSpec] = OrderedDict()
-        self._specs_lock = threading.Lock()
+        self.specs = Specs(spec_get, self._outgrow)
         self._heart = Heart(self)
         self._control = ControlListener(self)
         self._scribe = Scribe(self.client, self.id)
@@ -101,26 +98,13 @@ class Worker:
             pool=asdict(self.pool.stats()),
         )
 
-    def spec(self, function_id: str, version: int) -> FunctionSpec | None:
-        """A version is immutable: remembered without a term, forgotten by disuse."""
-        key = (function_id, version)
-        with self._specs_lock:
-            if key in self._specs:
-                self._specs.move_to_end(key)
-                return self._specs[key]
-        spec = spec_get(function_id, version)
-        if spec is not None:
-            with self._specs_lock:
-                self._specs[key] = spec
-                while len(self._specs) > SPECS_KEPT:
-                    self._specs.popitem(last=False)
-        return spec
+    def _outgrow(self, spec: FunctionSpec) -> None:
+        """A spec was read: sandboxes that were given secrets and environments of before are of no use any more."""
+        self.pool.evict_before(spec.function_id, spec.generation)
 
     def evict(self, function_id: str) -> None:
         """Drop what belongs to a function that is gone."""
-        with self._specs_lock:
-            for key in [key for key in self._specs if key[0] == function_id]:
-                del self._specs[key]
+        self.specs.forget(function_id)
         self.pool.evict(function_id)
 
 
