@@ -1,0 +1,146 @@
+"""The run's own world: a temporary folder, a real Redis, a real PostgreSQL (else SQLite), and their end.
+
+The addresses are fixed here, before Django reads its settings. The servers start when the first test needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.services import PostgresServer, RedisServer
+
+REQUIREMENTS = ("docker", "postgres", "redis", "chromium")
+
+# Its socket paths must stay short, so not below pytest's own temporary folder. Others may pass through it: the
+# database server runs as another user.
+_SCRATCH = Path(tempfile.mkdtemp(prefix="nimbus-test-"))
+_SCRATCH.chmod(0o711)
+(_SCRATCH / "redis").mkdir()
+
+_redis = RedisServer(_SCRATCH / "redis")
+_postgres = PostgresServer(_SCRATCH / "pg")
+_uses_postgres = os.environ.get("NIMBUS_TEST_DATABASE", "postgres") == "postgres" and PostgresServer.missing() is None
+
+
+def _settle_environment() -> None:
+    """Nothing of the caller's own installation reaches the tests."""
+    for name in [name for name in os.environ if name.startswith("NIMBUS_") and not name.startswith("NIMBUS_TEST_")]:
+        del os.environ[name]
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="nimbus_project.settings",
+        NIMBUS_VAR_DIR=str(_SCRATCH / "var"),
+        NIMBUS_REDIS_URL=_redis.url,
+        NIMBUS_SECRET_KEY="only-for-tests",
+    )
+    os.environ["DATABASE_URL"] = (
+        _postgres.url("nimbus") if _uses_postgres else f"sqlite:///{_SCRATCH / 'nimbus.sqlite3'}"
+    )
+
+
+_settle_environment()
+
+import django  # noqa: E402  the addresses come first
+
+django.setup()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> RedisServer:
+    """The Redis behind `config().redis`, running."""
+    from tests.requirements import require
+
+    require("redis", RedisServer.missing())
+    if not _redis.running:
+        _redis.start()
+    return _redis
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> PostgresServer:
+    """A PostgreSQL of this run, running; skips the test where there is none."""
+    from tests.requirements import require
+
+    require("postgres", PostgresServer.missing())
+    if not _postgres.running:
+        _postgres.start()
+    return _postgres
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """Called by pytest-django before it makes the test database."""
+    from django.conf import settings
+
+    if _uses_postgres:
+        request.getfixturevalue("postgres_server")
+        return
+    # A file, as in production: an in-memory database has other locks.
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(_SCRATCH / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_redis(request: pytest.FixtureRequest) -> None:
+    """A test that touches the database or Redis finds Redis running and empty."""
+    wants = {"redis_server", "db", "transactional_db", "live_server", "client", "admin_client"}
+    if request.node.get_closest_marker("django_db") is None and wants.isdisjoint(request.fixturenames):
+        return
+    request.getfixturevalue("redis_server")
+    from nimbus_project.core.redis import connection
+
+    connection().flushall()
+
+
+def pytest_unconfigure() -> None:
+    """After the last test, after a failure, after Ctrl-C."""
+    for server in (_redis, _postgres):
+        if server.running:
+            server.stop()
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+def pytest_report_header() -> str:
+    return f"database: {'PostgreSQL' if _uses_postgres else 'SQLite'}, own Redis, in {_SCRATCH}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were skipped for want of what."""
+    reasons = [_reason(report) for report in terminalreporter.stats.get("skipped", [])]
+    words = Counter(_word(reason) for reason in reasons)
+    told = ", ".join(f"{word} {words[word]}" for word in (*REQUIREMENTS, "other") if words[word])
+    terminalreporter.write_line(f"skipped for want of: {told or 'nothing'}")
+
+
+def _word(reason: str) -> str:
+    return next((word for word in REQUIREMENTS if reason.startswith(f"{word}:")), "other")
+
+
+def _reason(report: object) -> str:
+    longrepr = getattr(report, "longrepr", "")
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick ones first: real processes take their time."""
+    order = ("architecture", "unit", "integration", "docker", "acceptance")
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+        return order.index(folder) if folder in order else 0
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Path:
+    """A folder with a short path, for sockets; removed after the run."""
+    folder = _SCRATCH / "s"
+    folder.mkdir(exist_ok=True)
+    return folder
