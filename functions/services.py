@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 from django.db import IntegrityError, transaction
 
+from accounts.principal import principal_var
 from functions import builds, directory, packages
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
+from functions.preconditions import ANY, Expected
 from functions.selectors import function_get, newest_version
 from nimbus_project.core import redis
 from nimbus_project.core.errors import Conflict, InvalidRequest
@@ -61,12 +63,13 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
     return function
 
 
-def function_update(reference: str, **given: Any) -> Function:
+def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -> Function:
     """Change what is given, leave the rest. New code or configuration makes a new version. Raises FunctionNotFound,
-    InvalidRequest for another name or runtime."""
+    InvalidRequest for another name or runtime, PreconditionFailed when it is not what the client takes it to be."""
     with transaction.atomic():
         # The row lock makes version numbers one counter: two updates at once give two numbers.
         function = function_get(reference, for_update=True)
+        expected.check(function.last_number)
         for fixed in ("name", "runtime"):
             if fixed in given and given[fixed] != getattr(function, fixed):
                 message = f"The {fixed} of a function can't change. Clone or create another one."
@@ -146,6 +149,7 @@ def _add_version(function: Function, content: VersionContent) -> FunctionVersion
         timeout_sec=content.timeout_sec,
         env_vars=dict(content.env_vars),
         network=content.network,
+        created_by=principal_var.get().name,
     )
     builds.prepare(function, version)
     return version

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.urls import path
 
+from functions.api import aliases, rollouts, tasks, versions
 from functions.api import functions as api
-from functions.api import tasks
 
 urlpatterns = [
     path("tasks/<str:reference>", tasks.TaskApi.as_view(), name="task"),
@@ -13,4 +13,31 @@ urlpatterns = [
     path("functions/<str:reference>", api.FunctionApi.as_view(), name="function"),
     path("functions/<str:reference>/offline", api.FunctionOfflineApi.as_view(), name="function-offline"),
     path("functions/<str:reference>/online", api.FunctionOnlineApi.as_view(), name="function-online"),
+    path("functions/<str:reference>/versions", versions.VersionsApi.as_view(), name="versions"),
+    path("functions/<str:reference>/versions/<int:number>", versions.VersionApi.as_view(), name="version"),
+    path("functions/<str:reference>/versions/<int:number>/diff", versions.DiffApi.as_view(), name="version-diff"),
+    path(
+        "functions/<str:reference>/versions/<int:number>/rollback",
+        versions.RollbackApi.as_view(),
+        name="version-rollback",
+    ),
+    path("functions/<str:reference>/aliases", aliases.AliasesApi.as_view(), name="aliases"),
+    path("functions/<str:reference>/aliases/<str:alias>", aliases.AliasApi.as_view(), name="alias"),
+    path("functions/<str:reference>/aliases/<str:alias>/rollout", rollouts.RolloutApi.as_view(), name="rollout"),
+    path(
+        "functions/<str:reference>/aliases/<str:alias>/rollout/pause",
+        rollouts.RolloutPauseApi.as_view(),
+        name="rollout-pause",
+    ),
+    path(
+        "functions/<str:reference>/aliases/<str:alias>/rollout/resume",
+        rollouts.RolloutResumeApi.as_view(),
+        name="rollout-resume",
+    ),
+    path(
+        "functions/<str:reference>/aliases/<str:alias>/rollout/abort",
+        rollouts.RolloutAbortApi.as_view(),
+        name="rollout-abort",
+    ),
+    path("functions/<str:reference>/rollouts", rollouts.RolloutsApi.as_view(), name="rollouts"),
 ]

@@ -1,4 +1,4 @@
-"""The app of runs. Tells functions who knows how much they were used."""
+"""The app of runs. Tells functions who knows how much they were used, and how their versions do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ class InvocationsConfig(AppConfig):
     name = "invocations"
 
     def ready(self) -> None:
-        from functions import usage
+        from functions import measures, usage
+        from invocations import measures as runs
         from invocations import selectors
 
         usage.register(selectors.usage_of)
+        measures.register(runs.runs_through)

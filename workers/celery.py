@@ -16,10 +16,16 @@ from celery import Celery, bootsteps
 from nimbus_project.config import config
 from nimbus_project.core.queue import Task, configure
 
+ROLLOUTS_EVERY_SEC = 1.0
+
 app = configure(Celery("nimbus"))
 app.conf.update(
     imports=["workers.tasks"],
-    beat_schedule={"sweep": {"task": str(Task.SWEEP), "schedule": config().sweep_interval_sec}},
+    beat_schedule={
+        "sweep": {"task": str(Task.SWEEP), "schedule": config().sweep_interval_sec},
+        # Each look is as good as the next one: those that busy workers did not get to are dropped.
+        "rollouts": {"task": str(Task.ROLLOUTS), "schedule": ROLLOUTS_EVERY_SEC, "options": {"expires": 5.0}},
+    },
     beat_max_loop_interval=1,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions import rollouts
 from nimbus_project.core.queue import Task
 from workers import builder, executor, reaper
 from workers.celery import app
@@ -28,3 +29,8 @@ def build(task_id: str) -> None:
 @app.task(name=str(Task.SWEEP))
 def sweep() -> None:
     reaper.sweep()
+
+
+@app.task(name=str(Task.ROLLOUTS))
+def advance_rollouts() -> None:
+    rollouts.advance_all()

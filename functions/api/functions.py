@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from functions import selectors, services
 from functions.models import Function
+from functions.preconditions import etag, expected_from
 from functions.serializers.functions import (
     FunctionCreatedSerializer,
     FunctionCreateSerializer,
@@ -33,7 +34,17 @@ def _answer(function: Function) -> dict[str, Any]:
     )
 
 
-def _query(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
+def tagged(function: Function) -> Response:
+    """With its `ETag`, for `If-Match`."""
+    return Response(_answer(function), headers={"ETag": etag(function.last_number)})
+
+
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="the version number this change builds upon; else 412"
+)
+
+
+def query_parameter(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.QUERY, description=about)
 
 
@@ -45,14 +56,14 @@ class FunctionsApi(APIView):
     @extend_schema(
         operation_id="function_list",
         parameters=[
-            _query("name", "part of the name, upper and lower case alike"),
-            _query("tags", "comma list; all must be there"),
-            _query("runtime", "exactly this runtime"),
-            _query("status", "exactly this status"),
-            _query("ordering", "one of " + ", ".join(selectors.ORDERINGS) + "; - before it turns it round"),
-            _query("include", "`code` adds the source to each row"),
-            _query("offset", "rows to pass over", OpenApiTypes.INT),
-            _query("limit", "rows to answer with, at most 100", OpenApiTypes.INT),
+            query_parameter("name", "part of the name, upper and lower case alike"),
+            query_parameter("tags", "comma list; all must be there"),
+            query_parameter("runtime", "exactly this runtime"),
+            query_parameter("status", "exactly this status"),
+            query_parameter("ordering", "one of " + ", ".join(selectors.ORDERINGS) + "; - before it turns it round"),
+            query_parameter("include", "`code` adds the source to each row"),
+            query_parameter("offset", "rows to pass over", OpenApiTypes.INT),
+            query_parameter("limit", "rows to answer with, at most 100", OpenApiTypes.INT),
         ],
         responses=FunctionListSerializer,
     )
@@ -91,15 +102,26 @@ class FunctionApi(APIView):
 
     @extend_schema(operation_id="function_get", responses=FunctionSerializer)
     def get(self, request: Request, reference: str) -> Response:
-        return Response(_answer(selectors.function_get(reference)))
+        return tagged(selectors.function_get(reference))
 
-    @extend_schema(operation_id="function_replace", request=FunctionUpdateSerializer, responses=FunctionSerializer)
+    @extend_schema(
+        operation_id="function_replace",
+        parameters=[IF_MATCH],
+        request=FunctionUpdateSerializer,
+        responses=FunctionSerializer,
+    )
     def put(self, request: Request, reference: str) -> Response:
         given = FunctionUpdateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        return Response(_answer(services.function_update(reference, **given.validated_data)))
+        expected = expected_from(request.headers.get("If-Match"))
+        return tagged(services.function_update(reference, expected=expected, **given.validated_data))
 
-    @extend_schema(operation_id="function_update", request=FunctionUpdateSerializer, responses=FunctionSerializer)
+    @extend_schema(
+        operation_id="function_update",
+        parameters=[IF_MATCH],
+        request=FunctionUpdateSerializer,
+        responses=FunctionSerializer,
+    )
     def patch(self, request: Request, reference: str) -> Response:
         return self.put(request, reference)
 

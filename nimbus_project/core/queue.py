@@ -30,11 +30,13 @@ class Task(StrEnum):
     """A BuildTask waits: the message is its id."""
     SWEEP = "nimbus.sweep"
     """Send lost messages again, give back expired leases."""
+    ROLLOUTS = "nimbus.rollouts"
+    """Decide on the next step of every running rollout."""
 
 
 # In this order a free worker thread looks for work: callers who wait first.
 QUEUES: dict[str, tuple[Task, ...]] = {
-    "sync": (Task.RUN_CALL, Task.SWEEP),
+    "sync": (Task.RUN_CALL, Task.SWEEP, Task.ROLLOUTS),
     "async": (Task.RUN_INVOCATION,),
     "build": (Task.BUILD,),
 }

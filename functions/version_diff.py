@@ -1,0 +1,121 @@
+"""Two versions side by side, as a unified diff. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+MAX_CELLS = 4_000_000
+"""Changed lines of one side times those of the other, up to which the best diff is looked for: about a second. Above
+it all changed lines are shown as replaced, which is as true and only longer."""
+_CONTEXT = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One version, as far as it is compared."""
+
+    name: str
+    """Of the file in the diff's header."""
+    code: str | None
+    """Source text; None when it was uploaded as an archive or a binary."""
+    code_hash: str
+    config: Mapping[str, Any]
+    """Plain JSON values by name."""
+
+
+NOTHING = Side(name="/dev/null", code="", code_hash="", config={})
+"""What the first version is compared with."""
+
+
+def unified(old: Side, new: Side, *, old_label: str, new_label: str) -> str:
+    """The configuration's differences, then those of the code; "" when there are none. `git apply` reads it."""
+    config = _text(f"a/configuration\t{old_label}", f"b/configuration\t{new_label}", _lines(old), _lines(new))
+    if old.code is None or new.code is None:
+        same = old.code_hash == new.code_hash
+        binary = "" if same else f"Binary files {old_label} {old.code_hash} and {new_label} {new.code_hash} differ\n"
+        return config + binary
+    before, after = _split(old.code), _split(new.code)
+    return config + _text(f"a/{old.name}\t{old_label}", f"b/{new.name}\t{new_label}", before, after)
+
+
+def changed(old: Side, new: Side) -> list[str]:
+    """Names of what differs: ``code`` and fields of the configuration."""
+    fields = sorted(
+        name for name in old.config.keys() | new.config.keys() if old.config.get(name) != new.config.get(name)
+    )
+    return [*(["code"] if old.code_hash != new.code_hash else []), *fields]
+
+
+def _lines(side: Side) -> list[str]:
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS
+    return _split(orjson.dumps(dict(side.config), option=options).decode() + "\n") if side.config else []
+
+
+def _split(text: str) -> list[str]:
+    """Lines with their newlines; only "\\n" ends one, as diff and git see it."""
+    parts = text.split("\n")
+    return [*(part + "\n" for part in parts[:-1]), *parts[-1:]] if parts[-1] else [part + "\n" for part in parts[:-1]]
+
+
+def _text(old_header: str, new_header: str, before: Sequence[str], after: Sequence[str]) -> str:
+    if list(before) == list(after):
+        return ""
+    return "".join([f"--- {old_header}\n", f"+++ {new_header}\n", *_hunks(before, after)])
+
+
+def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """Common lines at both ends are cut off first: most changes are small, and difflib is quadratic."""
+    shorter = min(len(before), len(after))
+    head = next((i for i in range(shorter) if before[i] != after[i]), shorter)
+    tail = next((i for i in range(shorter - head) if before[-1 - i] != after[-1 - i]), shorter - head)
+    keep_head, keep_tail = max(0, head - _CONTEXT), max(0, tail - _CONTEXT)
+    old, new = before[keep_head : len(before) - keep_tail], after[keep_head : len(after) - keep_tail]
+    matcher = difflib.SequenceMatcher(None, old, new)
+    if len(old) * len(new) > MAX_CELLS:
+        first, last = head - keep_head, tail - keep_tail
+        groups = [_replaced(first, last, len(old), len(new))]
+    else:
+        groups = list(matcher.get_grouped_opcodes(_CONTEXT))
+    for group in groups:
+        yield from _hunk(group, old, new, keep_head)
+
+
+Opcode = tuple[str, int, int, int, int]
+
+
+def _replaced(first: int, last: int, old: int, new: int) -> list[Opcode]:
+    """All between the common ends replaced."""
+    return [
+        ("equal", 0, first, 0, first),
+        ("replace", first, old - last, first, new - last),
+        ("equal", old - last, old, new - last, new),
+    ]
+
+
+def _hunk(group: Sequence[Opcode], old: Sequence[str], new: Sequence[str], offset: int) -> Iterator[str]:
+    begin, end = group[0], group[-1]
+    old_range = _range(begin[1] + offset, end[2] + offset)
+    yield f"@@ -{old_range} +{_range(begin[3] + offset, end[4] + offset)} @@\n"
+    for tag, old_from, old_to, new_from, new_to in group:
+        if tag == "equal":
+            yield from (_shown(" ", line) for line in old[old_from:old_to])
+        else:
+            yield from (_shown("-", line) for line in old[old_from:old_to])
+            yield from (_shown("+", line) for line in new[new_from:new_to])
+
+
+def _shown(mark: str, line: str) -> str:
+    return mark + line if line.endswith("\n") else f"{mark}{line}\n\\ No newline at end of file\n"
+
+
+def _range(begin: int, end: int) -> str:
+    """As in GNU diff: an empty range names the line before it."""
+    length = end - begin
+    if length == 1:
+        return str(begin + 1)
+    return f"{begin + 1 if length else begin},{length}"
