@@ -26,9 +26,7 @@ class Principal:
 
     def may_see(self, owner_id: int | None, shared: bool) -> bool:
         """An admin all; others what is theirs, shared, or nobody's; without a role nothing."""
-        return self.role == "admin" or (
-            self.role != "" and (shared or owner_id is None or owner_id == self.user_id)
-        )
+        return self.role == "admin" or (self.role != "" and (shared or owner_id is None or owner_id == self.user_id))
 
 
 EMBEDDED = Principal()

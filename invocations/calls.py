@@ -17,6 +17,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from accounts import directory as known_keys
 from functions import directory
 from functions.directory import LiveFunction
 from invocations import idempotency, ledger, services
@@ -186,14 +187,26 @@ class CallDesk:
         while True:
             try:
                 async with self._redis.pubsub() as listener:
-                    await listener.subscribe(redis.CHANGES)
-                    directory.forget_all()
+                    await listener.subscribe(redis.CHANGES, redis.KEYS)
+                    _forget_all()
                     async for message in listener.listen():
                         if message["type"] == "message":
-                            directory.hear(message["data"].decode())
+                            _hear(message["channel"].decode(), message["data"].decode())
             except (RedisError, OSError):
-                directory.forget_all()
+                _forget_all()
                 await asyncio.sleep(0.2)
+
+
+def _hear(channel: str, news: str) -> None:
+    if channel == redis.KEYS:
+        known_keys.forget(news)
+    else:
+        directory.hear(news)
+
+
+def _forget_all() -> None:
+    known_keys.forget_all()
+    directory.forget_all()
 
 
 class _WorkerLostError(Exception):

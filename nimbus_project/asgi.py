@@ -33,6 +33,10 @@ from nimbus_project.core.http import (
 from nimbus_project.core.ids import new_id, sane_request_id
 from nimbus_project.core.logging import request_id_var
 
+from accounts.door import Door, Refused  # isort: skip
+from accounts.limits import Standing  # isort: skip
+from accounts.permissions import right_for  # isort: skip
+from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import CallDesk  # isort: skip
 
@@ -48,13 +52,19 @@ class HotRoute:
     method: str
     pattern: re.Pattern[str]
     handler: Handler
+    right: Right
+
+
+def _hot(method: str, pattern: str, handler: Handler, name: str) -> HotRoute:
+    """`name` is the route's in the table of permissions."""
+    return HotRoute(method, re.compile(f"/api/v1/{pattern}/?"), handler, right_for(name, method))
 
 
 HOT_ROUTES = (
-    HotRoute("POST", re.compile(r"/api/v1/functions/([^/]+)/invoke/?"), hot.invoke),
-    HotRoute("POST", re.compile(r"/api/v1/functions/([^/]+)/async/?"), hot.invoke_async),
-    HotRoute("GET", re.compile(r"/api/v1/functions/([^/]+)/logs/stream/?"), live.function_logs),
-    HotRoute("GET", re.compile(r"/api/v1/invocations/([^/]+)/stream/?"), live.invocation_stream),
+    _hot("POST", "functions/([^/]+)/invoke", hot.invoke, "function-invoke"),
+    _hot("POST", "functions/([^/]+)/async", hot.invoke_async, "function-async"),
+    _hot("GET", "functions/([^/]+)/logs/stream", live.function_logs, "function-logs-stream"),
+    _hot("GET", "invocations/([^/]+)/stream", live.invocation_stream, "invocation-stream"),
 )
 # Django's admin and static files have their own idea of slashes.
 _SLASHES_KEPT = ("/admin", "/static")
@@ -66,6 +76,7 @@ class Entrance:
     def __init__(self, django: AsgiApp) -> None:
         self._django = django
         self._desk: CallDesk | None = None
+        self._door: Door | None = None
         self._hosts = LOOPBACK_HOSTS | frozenset(filter(None, config().allowed_hosts.lower().split(",")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,26 +99,27 @@ class Entrance:
     async def start(self) -> None:
         self._desk = CallDesk()
         await self._desk.start()
+        self._door = Door(config(), self._desk.in_thread)
 
     async def stop(self) -> None:
-        if self._desk is not None:
+        if self._desk is not None and self._door is not None:
+            await self._door.close()
             await self._desk.stop()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id")
-        sane = sane_request_id(given.decode("latin-1")) if given else None
-        if given and sane is None:
-            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
-        request_id = sane or str(new_id())
+        request_id = _request_id(scope, headers)
         request_id_var.set(request_id)
+        scope = _without_slash(scope)
         try:
             guard(scope["method"], headers, self._hosts)
-            answer = await self._hot(scope, receive, request_id)
+            send, answer = await self._answered(scope, headers, receive, send, request_id)
         except ClientGone:
             return
         except NimbusError as error:
             answer = error_answer(error, request_id)
+            if isinstance(error, Refused):
+                send = _with_standing(send, error.standing)
         except Exception:
             log.exception("unhandled exception", extra={"path": scope["path"]})
             answer = error_answer(_internal_error(), request_id)
@@ -118,32 +130,67 @@ class Entrance:
         else:
             await self._to_django(scope, headers, receive, send, request_id)
 
-    async def _hot(self, scope: Scope, receive: Receive, request_id: str) -> HttpAnswer | AsgiApp | None:
-        method, path = scope["method"], scope["path"]
-        for route in HOT_ROUTES:
-            if route.method == method and (match := route.pattern.fullmatch(path)):
-                assert self._desk is not None, "the server must run the lifespan protocol"
-                return await route.handler(HttpRequest(scope, receive, request_id, match.groups()), self._desk)
-        return None
+    async def _answered(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
+    ) -> tuple[Send, HttpAnswer | AsgiApp | None]:
+        """The answer of a hot route, None for Django's; and `send` with the headers that every answer has."""
+        assert self._desk is not None and self._door is not None, "the server must run the lifespan protocol"
+        route, path_args = _route(scope["method"], scope["path"])
+        standing = await self._door.admit(scope, headers, route.right if route else None)
+        if standing is not None:
+            send = _with_standing(send, standing)
+        if route is None:
+            return send, None
+        try:
+            return send, await route.handler(HttpRequest(scope, receive, request_id, path_args), self._desk)
+        except NimbusError as error:
+            return send, error_answer(error, request_id)
 
     async def _to_django(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
     ) -> None:
-        path = scope["path"]
-        if path.endswith("/") and not path.startswith(_SLASHES_KEPT):
-            scope = scope | {"path": path.rstrip("/") or "/"}
         limit = config().max_request_bytes
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             await error_answer(too_large(limit), request_id).send(send, request_id)
             return
+        await self._django(scope, receive, _with_headers(send, [(b"x-request-id", request_id.encode())]))
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
 
-        await self._django(scope, receive, send_with_id)
+def _request_id(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    """The caller's if it is sane (else it is taken out of the scope), or a new one."""
+    given = headers.get(b"x-request-id")
+    sane = sane_request_id(given.decode("latin-1")) if given else None
+    if given and sane is None:
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+    return sane or str(new_id())
+
+
+def _without_slash(scope: Scope) -> Scope:
+    path = scope["path"]
+    if path.endswith("/") and not path.startswith(_SLASHES_KEPT):
+        return scope | {"path": path.rstrip("/") or "/"}
+    return scope
+
+
+def _route(method: str, path: str) -> tuple[HotRoute | None, tuple[str, ...]]:
+    for route in HOT_ROUTES:
+        if route.method == method and (match := route.pattern.fullmatch(path)):
+            return route, match.groups()
+    return None, ()
+
+
+def _with_standing(send: Send, standing: Standing) -> Send:
+    return _with_headers(send, standing.headers())
+
+
+def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    async def send_more(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return send_more
 
 
 def _internal_error() -> NimbusError:

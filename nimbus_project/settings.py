@@ -121,7 +121,7 @@ LOGGING = logging_config(_config.log_level)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.TablePermission"],
     "DEFAULT_PARSER_CLASSES": ["nimbus_project.core.parsers.StrictJsonParser"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
@@ -131,6 +131,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": None,
     "EXCEPTION_HANDLER": "nimbus_project.core.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
+    # ?format= belongs to the exports: the renderer is chosen by Accept alone.
+    "URL_FORMAT_OVERRIDE": None,
     "DATETIME_FORMAT": "iso-8601",
 }
 SPECTACULAR_SETTINGS = {
@@ -138,6 +140,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Self-hosted serverless functions.",
     "VERSION": "1.0.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["accounts.permissions.TablePermission"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},

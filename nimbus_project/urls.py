@@ -13,17 +13,18 @@ admin.site.site_header = "Nimbus"
 admin.site.site_title = "Nimbus"
 
 urlpatterns = [
+    path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("functions.urls")),
     path("api/v1/", include("invocations.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
-    path("health", views.health),
-    path("health/live", views.live),
-    path("health/ready", views.ready),
-    path("metrics", views.metrics),
+    path("health", views.health, name="health"),
+    path("health/live", views.live, name="health-live"),
+    path("health/ready", views.ready, name="health-ready"),
+    path("metrics", views.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     *staticfiles_urlpatterns(),
-    re_path(r"^(?!admin/|static/).*$", views.not_found),
+    re_path(r"^(?!admin/|static/).*$", views.not_found, name="not-found"),
 ]
 
 handler400 = "nimbus_project.views.bad_request"

@@ -12,6 +12,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from redis.exceptions import RedisError
 
+from accounts import permissions
+from accounts.principal import principal_var
 from nimbus_project.config import config
 from nimbus_project.core import fleet, redis
 from nimbus_project.core.errors import NimbusError, NotFound
@@ -64,7 +66,11 @@ _CHECKS = {"database": _database, "redis": _redis, "worker": _worker}
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Web and workers together, where they share a folder of metrics files."""
+    """Web and workers together, where they share a folder of metrics files. For readers: function names are in it."""
+    try:
+        permissions.check(principal_var.get(), permissions.right_for("metrics", "GET"))
+    except NimbusError as error:
+        return _error(error)
     registry = PROCESS_REGISTRY
     if config().metrics_dir is not None:
         registry = CollectorRegistry()

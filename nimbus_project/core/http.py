@@ -1,7 +1,7 @@
 """ASGI by hand, for the few routes that are answered before Django: a request, an answer, and the guard at the door.
 
-The guard stands in for API keys while there are none: loopback `Host` names only (DNS rebinding), and no request that a
-foreign web page made a browser send (cross-site posts).
+The guard is there with and without API keys: known `Host` names only (DNS rebinding), and no request that a foreign web
+page made a browser send (cross-site posts).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -120,7 +120,7 @@ def guard(method: str, headers: dict[bytes, bytes], allowed_hosts: frozenset[str
             "This Host is not served here. Use localhost, or name the host in NIMBUS_ALLOWED_HOSTS.",
             code="host_not_allowed",
         )
-    if method in _SAFE_METHODS:
+    if method in SAFE_METHODS:
         return
     site = headers.get(b"sec-fetch-site")
     origin = headers.get(b"origin")

@@ -50,12 +50,13 @@ def connection() -> redis.Redis:
     )
 
 
-def async_connection() -> redis.asyncio.Redis:
-    """A new client of the running event loop; its maker closes it."""
+def async_connection(*, patience_sec: float = 10.0) -> redis.asyncio.Redis:
+    """A new client of the running event loop; its maker closes it. An answer that takes longer than `patience_sec`
+    is an error."""
     return redis.asyncio.Redis.from_url(
         config().redis,
-        socket_timeout=10,
-        socket_connect_timeout=2,
+        socket_timeout=patience_sec,
+        socket_connect_timeout=min(2.0, patience_sec),
         retry=AsyncRetry(ConstantBackoff(0.05), 2),
         retry_on_error=[redis.ConnectionError],
     )

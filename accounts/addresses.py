@@ -1,0 +1,52 @@
+"""Where a request comes from: the connection's address, or what a trusted proxy says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
+
+_FORWARDED = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
+
+
+def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> str:
+    """`peer` is the other end of the connection. Behind trusted proxies, the last address in `X-Forwarded-For` that is
+    not one of theirs: what stands before it anybody could have written."""
+    if not trusted or not _in(peer, trusted):
+        return peer
+    stated = ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
+    found = peer
+    for text in reversed([part.strip() for part in stated.split(",")]):
+        address = _parsed(text)
+        if address is None:
+            break
+        found = str(address)
+        if not _in(found, trusted):
+            break
+    return found
+
+
+def was_forwarded(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a proxy stands between: its connection says nothing about who asks."""
+    return any(name in _FORWARDED for name, _ in headers)
+
+
+@lru_cache(maxsize=1024)
+def is_loopback(text: str) -> bool:
+    address = _parsed(text)
+    return address is not None and address.is_loopback
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def _in(text: str, networks: Sequence[Network]) -> bool:
+    address = _parsed(text)
+    return address is not None and any(address in network for network in networks)

@@ -1,0 +1,126 @@
+"""The web process's directory of API keys: who a key is, from memory.
+
+An entry is dropped the moment this process changes the key or its owner, within a message's travel when another does
+(`nimbus_project.core.redis.KEYS`), and after MAX_AGE_SEC in any case, should a message be lost.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import rights
+from accounts.models import ApiKey
+from accounts.selectors import role_of
+from nimbus_project.core import redis
+
+MAX_AGE_SEC = 5.0
+MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownKey:
+    """A stored key as the entrance sees it."""
+
+    id: UUID
+    prefix: str
+    secret_sha256: str
+    user_id: int
+    user_name: str
+    role: str
+    """Effective: never more than its owner's. Empty when the owner may do nothing any more."""
+    expires_at: float | None
+    """Unix seconds."""
+    revoked: bool
+
+
+_entries: dict[str, tuple[float, KnownKey]] = {}
+_generation = 0
+_used: dict[str, float] = {}
+"""Prefix -> Unix seconds of the last use that is not in the database yet."""
+
+
+def known(prefix: str) -> KnownKey | None:
+    """From memory or not at all: never blocks."""
+    entry = _entries.get(prefix)
+    return entry[1] if entry is not None and time.monotonic() - entry[0] < MAX_AGE_SEC else None
+
+
+def look_up(prefix: str) -> KnownKey | None:
+    """From the database, into memory. None when there is no such key."""
+    began = _generation
+    row = ApiKey.objects.select_related("owner__member").filter(prefix=prefix).first()
+    if row is None:
+        return None
+    key = _read(row)
+    # A revocation while the row was being read would otherwise be overwritten by what was read before it.
+    if began == _generation:
+        if len(_entries) >= MAX_ENTRIES:
+            _entries.clear()
+        _entries[prefix] = (time.monotonic(), key)
+    return key
+
+
+def _read(row: ApiKey) -> KnownKey:
+    return KnownKey(
+        id=row.pk,
+        prefix=row.prefix,
+        secret_sha256=row.secret_sha256,
+        user_id=row.owner_id,
+        user_name=row.owner.get_username(),
+        role=rights.effective(row.role, role_of(row.owner)),
+        expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        revoked=row.revoked_at is not None,
+    )
+
+
+def forget(message: str) -> None:
+    """Drop one key by its prefix, or all of a user by ``user:<id>``."""
+    global _generation
+    _generation += 1
+    if message.startswith("user:"):
+        for prefix, (_, key) in list(_entries.items()):
+            if f"user:{key.user_id}" == message:
+                _entries.pop(prefix, None)
+    else:
+        _entries.pop(message, None)
+
+
+def forget_all() -> None:
+    """When messages may have been missed."""
+    global _generation
+    _generation += 1
+    _entries.clear()
+
+
+def changed(message: str) -> None:
+    """Call inside the transaction of a change, with a prefix or ``user:<id>``: once it is committed, every process
+    drops what it remembers."""
+
+    def tell() -> None:
+        forget(message)
+        redis.publish(redis.KEYS, message)
+
+    transaction.on_commit(tell)
+
+
+def note_use(prefix: str, now: float) -> None:
+    """Remember a use, in Unix seconds; `write_uses` stores it later."""
+    _used[prefix] = now
+
+
+def write_uses() -> int:
+    """Store when keys were last used. The count of keys. Raises DatabaseError."""
+    written = 0
+    for prefix in list(_used):
+        at = datetime.fromtimestamp(_used[prefix], UTC)
+        ApiKey.objects.filter(prefix=prefix).exclude(last_used_at__gt=at).update(last_used_at=at)
+        # A use after the read above stays for the next round.
+        if _used.get(prefix) == at.timestamp():
+            _used.pop(prefix, None)
+        written += 1
+    return written

@@ -1,0 +1,107 @@
+"""The door of one web process: rate limits, who is asking, and whether they may. The entrance (asgi.py) asks it for
+each request; what it decides is the same for routes before Django and under it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from django.db import DatabaseError
+
+from accounts import addresses, directory, permissions
+from accounts.authentication import Authenticator, Headers, InThread
+from accounts.limits import Limiter, Standing, tighter
+from accounts.principal import NOBODY, Principal, principal_var
+from accounts.rights import Right
+from nimbus_project.config import Config
+from nimbus_project.core import redis
+from nimbus_project.core.errors import RateLimited
+from nimbus_project.core.http import SAFE_METHODS, Scope
+
+log = logging.getLogger("nimbus.door")
+
+_PROBES = "/health"
+# Above it, all is DRF: its views are exempt from Django's own CSRF check.
+_API = "/api/"
+_PATIENCE_SEC = 0.25
+_WRITE_USES_SEC = 60.0
+
+
+class Refused(RateLimited):
+    """Over a rate limit; says where the caller stands."""
+
+    def __init__(self, standing: Standing, whose: str) -> None:
+        super().__init__(
+            f"More than {standing.limit} requests in a minute from this {whose}. Try again in {standing.reset_sec} s.",
+            retry_after_sec=standing.reset_sec,
+        )
+        self.standing = standing
+
+
+class Door:
+    """Lives in the event loop of its process."""
+
+    def __init__(self, config: Config, in_thread: InThread) -> None:
+        self._authenticator = Authenticator(config)
+        self._in_thread = in_thread
+        self._keys_required = config.keys_required
+        self._key_limit = config.rate_limit_per_min
+        self._address_limit = config.rate_limit_address_per_min
+        self._redis = redis.async_connection(patience_sec=_PATIENCE_SEC)
+        self._limiter = Limiter(self._redis)
+        self._writer = asyncio.create_task(self._write_uses())
+
+    async def close(self) -> None:
+        self._writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._writer
+        with contextlib.suppress(DatabaseError):
+            await self._in_thread(directory.write_uses)
+        await self._redis.aclose()
+
+    async def admit(self, scope: Scope, headers: Headers, right: Right | None) -> Standing | None:
+        """Let a request in, or raise Unauthorized, Forbidden, RateLimited. `right` is what a hot route asks for; None
+        asks Django's routes. Sets `principal_var`; answers with the rate limit's standing, where there is one."""
+        principal_var.set(NOBODY)
+        path: str = scope["path"]
+        if path.startswith(_PROBES):
+            return None
+        address = self._authenticator.address(scope)
+        standing = await self._count("address", address, self._limit_of(address))
+        check_csrf = scope["method"] not in SAFE_METHODS and path.startswith(_API)
+        principal = await self._authenticator.identify(scope, headers, address, self._in_thread, check_csrf=check_csrf)
+        if principal.key_prefix:
+            standing = tighter(standing, await self._count("key", principal.key_prefix, self._key_limit))
+        self._check(principal, scope, right)
+        principal_var.set(principal)
+        return standing
+
+    def _check(self, principal: Principal, scope: Scope, right: Right | None) -> None:
+        if right is not None:
+            permissions.check(principal, right)
+        else:
+            permissions.check_path(principal, scope["path"], scope["method"])
+
+    def _limit_of(self, address: str) -> int:
+        """None for one's own laptop."""
+        if not self._address_limit or (not self._keys_required and addresses.is_loopback(address)):
+            return 0
+        return self._address_limit
+
+    async def _count(self, kind: str, subject: str, limit: int) -> Standing | None:
+        if not limit:
+            return None
+        standing = await self._limiter.take(f"{kind}:{subject}", limit)
+        if standing is not None and not standing.allowed:
+            raise Refused(standing, kind)
+        return standing
+
+    async def _write_uses(self) -> None:
+        """Store when keys were last used, behind everybody's back."""
+        while True:
+            await asyncio.sleep(_WRITE_USES_SEC)
+            try:
+                await self._in_thread(directory.write_uses)
+            except DatabaseError:
+                log.warning("when keys were last used could not be stored; it is tried again")
