@@ -10,7 +10,7 @@ import orjson
 from django.db import IntegrityError, transaction
 
 from accounts.principal import principal_var
-from functions import builds, directory, packages
+from functions import allowance, builds, directory, packages
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
 from functions.preconditions import ANY, Expected
@@ -40,7 +40,7 @@ class VersionContent:
 
 def function_create(*, name: str, runtime: str, **given: Any) -> Function:
     """The function with its version 1: active, or creating while that is being built. Raises FunctionExists,
-    InvalidRequest for an upload that can't be what it should be."""
+    QuotaExceeded, InvalidRequest for an upload that can't be what it should be."""
     upload = packages.upload_from(runtime, given)
     if upload is None:
         raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
@@ -65,7 +65,7 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
 
 def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -> Function:
     """Change what is given, leave the rest. New code or configuration makes a new version. Raises FunctionNotFound,
-    InvalidRequest for another name or runtime, PreconditionFailed when it is not what the client takes it to be."""
+    QuotaExceeded, InvalidRequest for another name or runtime, PreconditionFailed when it is not what the client takes it to be."""
     with transaction.atomic():
         # The row lock makes version numbers one counter: two updates at once give two numbers.
         function = function_get(reference, for_update=True)
@@ -151,6 +151,7 @@ def _add_version(function: Function, content: VersionContent) -> FunctionVersion
         network=content.network,
         created_by=principal_var.get().name,
     )
+    allowance.admit(function, version)
     builds.prepare(function, version)
     return version
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, rollouts, tasks, versions
+from functions.api import aliases, environments, rollouts, secrets, tasks, versions
 from functions.api import functions as api
 
 urlpatterns = [
     path("tasks/<str:reference>", tasks.TaskApi.as_view(), name="task"),
     path("functions", api.FunctionsApi.as_view(), name="functions"),
+    path("environments", environments.EnvironmentsApi.as_view(), name="environments"),
+    path("environments/<str:reference>", environments.EnvironmentApi.as_view(), name="environment"),
+    path("functions/<str:reference>/secrets", secrets.SecretsApi.as_view(), name="function-secrets"),
+    path("functions/<str:reference>/secrets/<str:name>", secrets.SecretApi.as_view(), name="function-secret"),
+    path(
+        "functions/<str:reference>/environments/<str:environment>",
+        environments.FunctionEnvironmentApi.as_view(),
+        name="function-environment",
+    ),
     path("functions/<str:reference>", api.FunctionApi.as_view(), name="function"),
     path("functions/<str:reference>/offline", api.FunctionOfflineApi.as_view(), name="function-offline"),
     path("functions/<str:reference>/online", api.FunctionOnlineApi.as_view(), name="function-online"),

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from accounts import audit
 from accounts.principal import principal_var
-from functions import aliases, builds, directory, packages
+from functions import aliases, allowance, builds, directory, packages
 from functions.errors import VersionInUse, VersionNotFound, VersionNotReady
 from functions.models import Alias, Function, FunctionStatus, FunctionVersion, Rollout
 from functions.preconditions import ANY, Expected
@@ -58,7 +58,8 @@ def publish(reference: str, *, description: str = "", publish_alias: str = "") -
 
 def rollback(reference: str, number: int, expected: Expected = ANY) -> Function:
     """A new version with the content of version `number`, its artifact reused: served at once, also before a build that
-    is still under way. Raises FunctionNotFound, VersionNotFound, VersionNotReady, PreconditionFailed."""
+    is still under way. Raises FunctionNotFound, VersionNotFound, VersionNotReady, QuotaExceeded,
+    PreconditionFailed."""
     with transaction.atomic():
         function = function_get(reference, for_update=True)
         expected.check(function.last_number)
@@ -119,6 +120,7 @@ def _copy(function: Function, source: FunctionVersion, description: str) -> Func
         description=description,
         created_by=principal_var.get().name,
     )
+    allowance.admit(function, version)
     builds.go_live(function, version)
     return version
 
