@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from functions.runtimes import RUNTIMES
 from functions.spec import FunctionSpec, StoredFolder
 from workers.sandbox import SandboxError
 
@@ -83,16 +84,22 @@ class ArtifactCache:
                 if total > self._max_bytes and folder != besides:
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def stage(self, spec: FunctionSpec, language: str, into: Path) -> None:
+    def stage(self, spec: FunctionSpec, into: Path) -> None:
         """Link a version's files below `into`: ``task/``, and its layers merged into ``python/`` or
         ``node_modules/``. Raises SandboxError."""
+        runtime = RUNTIMES[spec.runtime]
         try:
+            into.mkdir(mode=0o755, exist_ok=True)
             if spec.folder is not None:
                 _link_tree(self.folder_of(spec.folder), into / "task")
+            else:
+                (into / "task").mkdir(mode=0o755, exist_ok=True)
+                name = spec.handler.split(".")[0] + runtime.source_suffix
+                (into / "task" / name).write_bytes(spec.artifact)
             for layer in spec.layers:
-                source = self.folder_of(layer) / _LAYER_FOLDERS.get(language, "python")
+                source = self.folder_of(layer) / _LAYER_FOLDERS.get(runtime.folder, "python")
                 if source.is_dir():
-                    _link_tree(source, into / _STAGED_AS.get(language, "python"))
+                    _link_tree(source, into / _STAGED_AS.get(runtime.folder, "python"))
         except OSError as error:
             raise SandboxError(f"The function's files can't be put into its sandbox: {error}") from error
 

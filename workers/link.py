@@ -11,14 +11,15 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import orjson
 
-from functions.spec import FunctionSpec
+from functions.spec import ArtifactKind, FunctionSpec
 from invocations.outcome import ErrorType, Fault, Outcome, Status
 from workers.frames import EXIT_DISCONNECTED, ConnectionEnded, Frame, FrameError, FrameStream, Kind
 from workers.link_logs import CallLogs, clean
-from workers.sandbox import Call, LogSink, SandboxError
+from workers.sandbox import Call, LogSink, SandboxError, Stage
 
 _ERROR_BYTES = 66 * 1024
 _TYPE_CHARS = 200
@@ -44,12 +45,32 @@ class Death:
     signal: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Where a sandbox finds the files of its version, when that is more than one source."""
+
+    stage: Stage
+    folder: Path
+    """On this machine."""
+    inside: str
+    """The same folder as the runner sees it."""
+
+
 class LinkedSandbox(ABC):
     """A `workers.sandbox.Sandbox` over a stream whose HELLO has been read. Owns the stream."""
 
     def __init__(
-        self, stream: FrameStream, *, id: str, runtime: str, memory_mb: int, network: str, limits: Limits
+        self,
+        stream: FrameStream,
+        *,
+        id: str,
+        runtime: str,
+        memory_mb: int,
+        network: str,
+        limits: Limits,
+        shelf: Shelf | None = None,
     ) -> None:
+        self._shelf = shelf
         self.id = id
         self.runtime = runtime
         self.memory_mb = memory_mb
@@ -103,13 +124,14 @@ class LinkedSandbox(ABC):
         if spec.memory_mb != self.memory_mb:
             self._fit(spec.memory_mb)
             self.memory_mb = spec.memory_mb
+        kind = self._staged(spec)
         if not self._enter():
             raise SandboxError("The sandbox died before it was used.")
         logs = CallLogs(self._limits.log_bytes, on_log)
         started = time.monotonic()
         outcome: Outcome | None
         try:
-            self._stream.send(Kind.LOAD, self._load_head(spec), spec.artifact, deadline)
+            self._stream.send(Kind.LOAD, self._load_head(spec, kind), spec.artifact, deadline)
             outcome = self._loaded(self._answer(Kind.LOADED, None, deadline, logs))
         except _BROKEN_LINK as error:
             outcome = self._end(error, round(deadline - started), loading=True)
@@ -184,10 +206,21 @@ class LinkedSandbox(ABC):
                 raise FrameError(f"a {frame.kind.name} frame came out of turn")
             logs.take(frame)
 
-    def _load_head(self, spec: FunctionSpec) -> dict[str, object]:
+    def _staged(self, spec: FunctionSpec) -> ArtifactKind:
+        """Put the files there, if there are any; how the runner finds the code then. Raises SandboxError."""
+        if spec.folder is None and not spec.layers:
+            return spec.artifact_kind
+        if self._shelf is None:
+            raise SandboxError("This driver can't give a sandbox more than one source file.")
+        self._shelf.stage(spec, self._shelf.folder)
+        # A lone source with layers lies among them, so that the language's own rules find both.
+        return ArtifactKind.TREE if spec.artifact_kind is ArtifactKind.SOURCE else spec.artifact_kind
+
+    def _load_head(self, spec: FunctionSpec, kind: ArtifactKind) -> dict[str, object]:
         return {
             "handler": spec.handler,
-            "artifact_kind": spec.artifact_kind,
+            "artifact_kind": kind,
+            "files": self._shelf.inside if self._shelf is not None else "",
             "env": dict(spec.env_vars),
             "function_name": spec.function_name,
             "function_version": spec.version,

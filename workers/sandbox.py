@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from functions.runtimes import Runtime
 from functions.spec import FunctionSpec
 from invocations.outcome import LogLine, Outcome
+
+Stage = Callable[[FunctionSpec, Path], None]
+"""Puts a version's files into a folder: its own below ``task/``, its layers' below ``python/`` or ``node_modules/``.
+Raises SandboxError."""
 
 LogSink = Callable[[LogLine], None]
 """Called on the invoking thread for every line, as it arrives."""

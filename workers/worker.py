@@ -13,14 +13,15 @@ from typing import Any
 
 from django.utils import timezone
 
-from functions import builds
+from functions import artifacts, builds
 from functions.models import BuildTask
 from functions.selectors import spec_get
 from functions.spec import FunctionSpec
 from invocations import lifecycle
 from invocations.models import Invocation
-from nimbus_project.config import Config, config
+from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
+from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
 from workers.drivers.choice import make_driver, make_toolchains
 from workers.heart import Heart
@@ -108,6 +109,12 @@ class Worker:
         self.pool.evict(function_id)
 
 
+def artifact_cache(settings: Config) -> ArtifactCache:
+    """This node's, shared by its workers."""
+    folder = settings.var_dir.absolute() / "cache" / "artifacts"
+    return ArtifactCache(folder, artifacts.fetch, max_bytes=settings.artifact_cache_mb * MIB)
+
+
 _worker: Worker | None = None
 
 
@@ -119,7 +126,7 @@ def current() -> Worker:
 def open_worker(*, threads: int) -> None:
     global _worker
     settings = config()
-    worker = Worker(settings, make_driver(settings), threads)
+    worker = Worker(settings, make_driver(settings, artifact_cache(settings).stage), threads)
     worker.open()
     _worker = worker
 

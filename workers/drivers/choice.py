@@ -6,7 +6,7 @@ import logging
 import os
 
 from nimbus_project.config import Config
-from workers.sandbox import SandboxDriver, SandboxError
+from workers.sandbox import SandboxDriver, SandboxError, Stage
 from workers.toolchain import Toolchains
 
 log = logging.getLogger("nimbus.drivers")
@@ -17,7 +17,7 @@ WARNING = (
 )
 
 
-def make_driver(settings: Config) -> SandboxDriver:
+def make_driver(settings: Config, stage: Stage) -> SandboxDriver:
     """As configured; ``auto`` is Docker when an engine answers. Raises SandboxError when Docker was asked for and does
     not."""
     wanted = settings.sandbox_driver
@@ -25,14 +25,14 @@ def make_driver(settings: Config) -> SandboxDriver:
         from workers.drivers.docker import DockerDriver
 
         try:
-            return DockerDriver(settings)
+            return DockerDriver(settings, stage)
         except SandboxError:
             if wanted == "docker":
                 raise
     from workers.drivers.process import ProcessDriver
 
     log.warning(WARNING)
-    return ProcessDriver(settings)
+    return ProcessDriver(settings, stage)
 
 
 def make_toolchains(settings: Config, driver: SandboxDriver) -> Toolchains:

@@ -32,9 +32,9 @@ from workers.doorway import Doorway
 from workers.drivers.process_interpreters import Interpreter, find_interpreter
 from workers.drivers.process_sandbox import ProcessSandbox
 from workers.drivers.process_tree import descendants, memory_bytes
-from workers.link import Limits
+from workers.link import Limits, Shelf
 from workers.liveness import WorkerLock, bury, dead_workers
-from workers.sandbox import SandboxError
+from workers.sandbox import SandboxError, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ class ProcessDriver:
 
     name = "process"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, stage: Stage | None = None) -> None:
+        self._stage = stage
         self._config = config
         self._run_dir = config.var_dir.absolute() / "run"
         self._lock = WorkerLock(self._run_dir, KIND)
@@ -144,6 +145,9 @@ class ProcessDriver:
             memory_mb=memory_mb,
             network=network,
             limits=limits,
+            shelf=Shelf(stage=self._stage, folder=folder / "files", inside=str(folder / "files"))
+            if self._stage
+            else None,
             launcher=launcher,
             forget=self._forget,
         )

@@ -12,7 +12,7 @@ from contextlib import suppress
 import psutil
 
 from workers.frames import FrameStream
-from workers.link import Death, Limits, LinkedSandbox
+from workers.link import Death, Limits, LinkedSandbox, Shelf
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,12 @@ class ProcessSandbox(LinkedSandbox):
         memory_mb: int,
         network: str,
         limits: Limits,
+        shelf: Shelf | None = None,
         launcher: subprocess.Popen[bytes],
         forget: Callable[[str], None],
     ) -> None:
         """`forget` removes the sandbox's files and its place in the driver, by its id."""
-        super().__init__(stream, id=id, runtime=runtime, memory_mb=memory_mb, network=network, limits=limits)
+        super().__init__(stream, id=id, runtime=runtime, memory_mb=memory_mb, network=network, limits=limits, shelf=shelf)
         self._launcher = launcher
         self._forget = forget
         self._out_of_memory = False

@@ -26,9 +26,9 @@ from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID, SOCKET_FOL
 from workers.drivers.docker.memory_watch import MemoryWatch
 from workers.firewall import protect
 from workers.frames import FrameStream
-from workers.link import Death, Limits, LinkedSandbox
+from workers.link import Death, Limits, LinkedSandbox, Shelf
 from workers.liveness import WorkerLock, bury, dead_workers, is_alive
-from workers.sandbox import SandboxError
+from workers.sandbox import SandboxError, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +47,10 @@ class DockerDriver:
 
     name = "docker"
 
-    def __init__(self, settings: Config | None = None) -> None:
+    def __init__(self, settings: Config | None = None, stage: Stage | None = None) -> None:
         """Raises SandboxError when the engine does not answer."""
         self._settings = settings or config()
+        self._stage = stage
         self._api = connect(ENGINE_TIMEOUT_SEC)
         self._lock = WorkerLock(self._settings.var_dir.resolve() / "run", KIND)
         self._watch = MemoryWatch(f"nimbus.worker={self._lock.name}", self._out_of_memory)
@@ -85,7 +86,13 @@ class DockerDriver:
             raise _explained(error, runtime) from error
         limits = Limits(result_bytes=self._settings.max_result_bytes, log_bytes=self._settings.max_log_bytes)
         sandbox = DockerSandbox(
-            container, stream, runtime=runtime.name, memory_mb=memory_mb, network=network, limits=limits
+            container,
+            stream,
+            runtime=runtime.name,
+            memory_mb=memory_mb,
+            network=network,
+            limits=limits,
+            shelf=Shelf(stage=self._stage, folder=folder, inside=SOCKET_FOLDER) if self._stage else None,
         )
         with self._guard:
             self._sandboxes[name] = sandbox
@@ -248,10 +255,24 @@ class DockerSandbox(LinkedSandbox):
     """One container whose runner is connected."""
 
     def __init__(
-        self, container: Container, stream: FrameStream, *, runtime: str, memory_mb: int, network: str, limits: Limits
+        self,
+        container: Container,
+        stream: FrameStream,
+        *,
+        runtime: str,
+        memory_mb: int,
+        network: str,
+        limits: Limits,
+        shelf: Shelf | None = None,
     ) -> None:
         super().__init__(
-            stream, id=container.name, runtime=runtime, memory_mb=memory_mb, network=network, limits=limits
+            stream,
+            id=container.name,
+            runtime=runtime,
+            memory_mb=memory_mb,
+            network=network,
+            limits=limits,
+            shelf=shelf,
         )
         self.container = container
 

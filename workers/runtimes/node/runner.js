@@ -36,7 +36,8 @@ const pause = new Int32Array(new SharedArrayBuffer(4));
 
 const socketPath = process.env.NIMBUS_SOCKET;
 // The real path: stack frames are told apart by it.
-const taskDir = fs.realpathSync(process.env.NIMBUS_TASK_DIR || '/var/task');
+/** Where the user's code is: a private folder, or the project's own once that is loaded. */
+let taskDir = fs.realpathSync(process.env.NIMBUS_TASK_DIR || '/var/task');
 delete process.env.NIMBUS_SOCKET;
 delete process.env.NIMBUS_TASK_DIR;
 Error.stackTraceLimit = MAX_STACK_FRAMES;
@@ -284,16 +285,36 @@ async function loadHandler(load, source) {
   const moduleName = load.handler.slice(0, dot);
   const name = load.handler.slice(dot + 1);
   if (dot < 1 || !name) throw new NamedFault('HandlerNotFound', `The handler "${load.handler}" is not of the form module.function.`);
-  const file = path.join(taskDir, `${moduleName}.js`);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(file, source);
-  const exported = await loadModule(file);
+  const exported = source === null ? await loadFromProject(moduleName) : await loadModule(writeSource(moduleName, source));
   const found = exported?.[name] ?? exported?.default?.[name];
   if (typeof found === 'function') return found;
   const all = { ...exported?.default, ...exported };
   const own = Object.keys(all).filter((key) => typeof all[key] === 'function').slice(0, 20);
   const there = own.length ? `It exports: ${own.join(', ')}.` : 'It exports no functions.';
   throw new NamedFault('HandlerNotFound', `The module "${moduleName}" exports no function named "${name}". ${there}`);
+}
+
+function writeSource(moduleName, source) {
+  const file = path.join(taskDir, `${moduleName}.js`);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, source);
+  return file;
+}
+
+/** A project's files stay as they are: whether one is an ES module is said by its suffix, its package.json or its syntax. */
+async function loadFromProject(moduleName) {
+  const file = ['.js', '.mjs', '.cjs'].map((suffix) => path.join(taskDir, moduleName + suffix)).find((name) => fs.existsSync(name));
+  if (!file) {
+    const found = fs.readdirSync(taskDir).filter((name) => /\.[cm]?js$/.test(name)).join(', ') || 'none';
+    throw new NamedFault('ModuleNotFound', `There is no file ${moduleName}.js in the project. JavaScript files there: ${found}.`);
+  }
+  try {
+    if (!file.endsWith('.mjs')) return createRequire(file)(file);
+  } catch (error) {
+    const ours = error.code === 'ERR_REQUIRE_ESM' || (error instanceof SyntaxError && ES_MODULE.test(error.message));
+    if (!ours) throw error;
+  }
+  return import(pathToFileURL(file).href);
 }
 
 async function loadModule(file) {
@@ -445,10 +466,11 @@ class Runner {
     this.output.limit = this.output.left = head.max_log_bytes;
     Object.assign(process.env, head.env);
     try {
-      if (head.artifact_kind !== 'source') {
+      if (head.artifact_kind === 'tree') taskDir = fs.realpathSync(path.join(head.files, 'task'));
+      else if (head.artifact_kind !== 'source') {
         throw new NamedFault('ArtifactKind', `This runtime can't load an artifact of kind "${head.artifact_kind}".`);
       }
-      this.handler = await loadHandler(head, artifact);
+      this.handler = await loadHandler(head, head.artifact_kind === 'tree' ? null : artifact);
     } catch (error) {
       this.fault(current, error, false, true);
       return;

@@ -323,15 +323,19 @@ class Context:
         return f"<context of {self.function_name} version {self.function_version}, request {self.request_id}>"
 
 
-def load_module(load: dict[str, Any], source: bytes, task_dir: str) -> tuple[Any, str]:
-    """Write the source, import it, find the handler. The callable and its name. Raises whatever the import does."""
+def load_module(load: dict[str, Any], source: bytes | None, task_dir: str) -> tuple[Any, str]:
+    """Write the source if it is not there already, import it, find the handler. The callable and its name. Raises whatever the import does."""
     module_name, _, name = load["handler"].rpartition(".")
     if not module_name or not name:
         raise Fault("HandlerNotFound", f"The handler {load['handler']!r} is not of the form module.function.")
     path = os.path.join(task_dir, *module_name.split(".")) + ".py"
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(source)
+    if source is not None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(source)
+    elif not os.path.isfile(path):
+        found = ", ".join(sorted(entry for entry in os.listdir(task_dir) if entry.endswith(".py"))) or "none"
+        raise Fault("ModuleNotFound", f"There is no file {module_name}.py in the project. Python files there: {found}.")
     sys.path.insert(0, task_dir)
     loader = SourceFileLoader(module_name, path)
     spec = ModuleSpec(module_name, loader, origin=path)
@@ -531,9 +535,7 @@ class Runner:
         if "TZ" in os.environ:
             time.tzset()
         try:
-            if head["artifact_kind"] != "source":
-                raise Fault("ArtifactKind", f"This runtime can't load an artifact of kind {head['artifact_kind']!r}.")
-            self.handler, name = load_module(head, artifact, self.task_dir)
+            self.handler, name = self.load_artifact(head, artifact)
             self.with_context = wants_context(self.handler, name)
             call = self.handler if isinstance(self.handler, types.FunctionType) else type(self.handler).__call__
             if getattr(getattr(call, "__code__", None), "co_flags", 0) & CO_COROUTINE:
@@ -543,6 +545,18 @@ class Runner:
             return
         self.output.end()
         self.link.send(LOADED, encode_head({"load_ms": round((monotonic() - started) * 1000, 3)}))
+
+    def load_artifact(self, head: dict[str, Any], artifact: bytes) -> tuple[Any, str]:
+        files = head.get("files") or ""
+        if files:
+            # Layers come after the function's own folder and before the runtime's own packages.
+            sys.path.insert(0, os.path.join(files, "python"))
+        if head["artifact_kind"] == "source":
+            return load_module(head, artifact, self.task_dir)
+        if head["artifact_kind"] == "tree":
+            self.task_dir = os.path.realpath(os.path.join(files, "task"))
+            return load_module(head, None, self.task_dir)
+        raise Fault("ArtifactKind", f"This runtime can't load an artifact of kind {head['artifact_kind']!r}.")
 
     def run(self, head: dict[str, Any], body: bytes) -> None:
         call_id = head["id"]
