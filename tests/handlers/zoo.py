@@ -119,7 +119,6 @@ def _ends() -> list[Case]:
         replace(slow, name="spin", logs=("stdout: spinning",)),
         replace(slow, name="fork_bomb", timeout_sec=2, error="within 2 s", logs=("stdout: forking",), memory_mb=1024),
         replace(memory, name="out_of_memory", logs=("stdout: eating",)),
-        replace(memory, name="out_of_memory_in_child", languages=PY),
         replace(exited, name="exit_3", error="code 3", logs=("stdout: leaving",)),
         replace(exited, name="exit_at_import", error="code 5", at_load=True),
         replace(exited, name="sys_exit", error="code 4", languages=PY),

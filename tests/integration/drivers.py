@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from functions.runtimes import RUNTIMES, Runtime
+from functions.runtimes import Runtime
 from functions.spec import FunctionSpec
 from invocations.outcome import Outcome
 from nimbus_project.config import Config
-from tests.handlers.zoo import CALL, ENV, Case
+from tests.handlers.zoo import BY_LANGUAGE, CALL, ENV, Case
 from tests.requirements import require
 from workers.drivers.process import ProcessDriver
 from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
@@ -30,7 +30,7 @@ def open_driver(name: str, var_dir: Path) -> Iterator[SandboxDriver]:
     config = Config(var_dir=var_dir, max_log_bytes=256 * 1024, sandbox_pids=64)
     driver = _make(name, config)
     try:
-        for runtime in RUNTIMES.values():
+        for runtime in BY_LANGUAGE.values():
             require(name, driver.available(runtime))
         yield driver
     finally:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -22,7 +23,7 @@ from nimbus_project.config import Config
 from tests.handlers.zoo import ANY, BY_LANGUAGE, CASES, Case, find
 from tests.integration.drivers import DRIVERS, boot, call, open_driver, ready, spec_of
 from workers.drivers.process import ProcessDriver
-from workers.sandbox import Sandbox, SandboxDriver, SandboxError
+from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
 
 LANGUAGES = tuple(BY_LANGUAGE)
 
@@ -155,8 +156,6 @@ def test_logs_come_while_the_code_still_runs(driver: SandboxDriver, language: st
         ended.append(threading.Thread(target=sandbox.destroy))
         ended[-1].start()
 
-    from workers.sandbox import Call
-
     outcome = sandbox.invoke(Call(invocation_id="i", request_id="r"), b"{}", time.monotonic() + 60, end_it)
     ended[0].join()
     assert (outcome.status, outcome.error_type) == (Status.CANCELLED, "Cancelled")
@@ -204,6 +203,15 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
     assert (me.num_fds(), threading.active_count()) == before
 
 
+def test_memory_of_children_counts(tmp_path: Path) -> None:
+    """In a container the kernel kills the child alone; here the watch ends the sandbox."""
+    with open_driver("process", tmp_path) as driver:
+        sandbox = ready(driver, Case(name="out_of_memory_in_child", language="python", memory_mb=128))
+        outcome = call(sandbox, {})
+        sandbox.destroy()
+    assert (outcome.status, outcome.error_type) == (Status.FAILED, "OutOfMemory")
+
+
 def test_close_ends_running_calls(tmp_path: Path, language: str) -> None:
     with open_driver("process", tmp_path) as driver:
         sandbox = ready(driver, find(language, "hang"))
@@ -219,8 +227,6 @@ def test_close_ends_running_calls(tmp_path: Path, language: str) -> None:
 
 
 def _invoke_until(sandbox: Sandbox, printed: threading.Event) -> Outcome:
-    from workers.sandbox import Call
-
     call_ = Call(invocation_id="i", request_id="r")
     return sandbox.invoke(call_, b"{}", time.monotonic() + 60, lambda _: printed.set())
 
@@ -263,8 +269,6 @@ def test_sweep_after_a_worker_was_killed(tmp_path: Path) -> None:
 
 
 def test_unknown_runtime_is_explained(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     driver = ProcessDriver(Config(var_dir=tmp_path))
     text = driver.available(replace(RUNTIMES["python3.11"], name="python2.7"))
     assert text is not None and "python2.7" in text
