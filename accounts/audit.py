@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 
 from accounts.models import AuditEntry
 from accounts.principal import principal_var
@@ -60,6 +61,24 @@ def record(
         before=shown_before,
         after=shown_after,
     )
+
+
+def prune(before: datetime) -> int:
+    """Delete entries from before this time, the one thing that the log's triggers allow. The count."""
+    with transaction.atomic():
+        _allow_deletes(True)
+        deleted, _ = AuditEntry.objects.filter(at__lt=before).delete()
+        # Closed in the same transaction: no other ever sees it open.
+        _allow_deletes(False)
+    return deleted
+
+
+def _allow_deletes(allowed: bool) -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT set_config('nimbus.audit_retention', %s, true)", ["on" if allowed else "off"])
+        else:
+            cursor.execute("UPDATE accounts_audit_gate SET open = %s", [int(allowed)])
 
 
 def shown(before: State | None, after: State | None) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
+from accounts.principal import principal_var
 from functions.configuration import NOTHING, Overrides, all_overrides
 from functions.errors import AliasNotFound, EnvironmentNotFound, VersionNotFound
 from functions.models import INVOKABLE, Alias, Function, FunctionVersion
 from functions.routing import Weights, as_weights, by_chance, by_session
 from functions.selectors import function_get
 from nimbus_project.core import redis
+from nimbus_project.core.ids import as_uuid
 
 MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
@@ -40,6 +42,8 @@ class LiveFunction:
     max_concurrency: int
     max_retries: int
     max_event_age_sec: int
+    owner_id: int | None
+    shared: bool
     generation: int = 0
     """Of its secrets and environments, as `functions.spec.FunctionSpec.generation`."""
     environments: Mapping[str, Overrides] = field(default_factory=dict)
@@ -81,17 +85,23 @@ _generation = 0
 
 
 def known(reference: str) -> LiveFunction | None:
-    """From memory or not at all: never blocks."""
+    """From memory or not at all: never blocks. None too for what the caller may not see: `look_up` then takes as long
+    to say so as for what does not exist."""
     entry = _entries.get(reference)
-    return entry[1] if entry is not None and time.monotonic() - entry[0] < MAX_AGE_SEC else None
+    if entry is None or time.monotonic() - entry[0] >= MAX_AGE_SEC:
+        return None
+    live = entry[1]
+    return live if principal_var.get().may_see(live.owner_id, live.shared) else None
 
 
 def look_up(reference: str) -> LiveFunction:
     """From the database, into memory. Raises FunctionNotFound."""
     began = _generation
     live = _read(function_get(reference))
+    # A function named like another's id is found so only by those who may not see the other one.
+    ambiguous = live.id != reference and as_uuid(reference) is not None
     # A change while the row was being read would otherwise be overwritten by what was read before it.
-    if began == _generation:
+    if began == _generation and not ambiguous:
         if len(_entries) >= MAX_ENTRIES:
             _entries.clear()
         _entries[reference] = (time.monotonic(), live)
@@ -127,6 +137,8 @@ def _read(function: Function) -> LiveFunction:
         max_concurrency=function.max_concurrency,
         max_retries=function.max_retries,
         max_event_age_sec=function.max_event_age_sec,
+        owner_id=function.owner_id,
+        shared=function.shared,
         generation=function.generation,
         environments=all_overrides(function),
         aliases=aliases,

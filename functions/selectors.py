@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
+from accounts.visibility import visible
 from functions import configuration
 from functions.errors import FunctionNotFound
 from functions.models import BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion, Network
@@ -63,9 +64,11 @@ def _by_reference(reference: str) -> Q | None:
 
 
 def function_get(reference: str, *, for_update: bool = False) -> Function:
-    """By id or name. Raises FunctionNotFound. `for_update` needs a transaction."""
+    """By id or name, among those that the principal of this request may see: every route goes through here. Raises
+    FunctionNotFound. `for_update` needs a transaction."""
     where = _by_reference(reference)
     rows = Function.objects.select_for_update() if for_update else Function.objects.all()
+    rows = rows.filter(visible())
     # An id wins over another function that was named like it.
     found = sorted(rows.filter(where), key=lambda f: f.name == reference) if where is not None else []
     if not found:
@@ -101,10 +104,10 @@ def current_build(function: Function) -> BuildTask | None:
 def build_get(reference: str) -> BuildTask:
     """By id, of a function that may be seen. Raises NotFound."""
     uuid = as_uuid(reference)
-    task = BuildTask.objects.filter(pk=uuid).first() if uuid else None
+    rows = BuildTask.objects.select_related("function").filter(visible("function__"))
+    task = rows.filter(pk=uuid).first() if uuid else None
     if task is None:
         raise NotFound("There is no task of this id.", code="task_not_found")
-    task.function = function_get(str(task.function_id))
     return task
 
 
@@ -124,8 +127,8 @@ def latest_versions(functions: Iterable[Function], *, with_code: bool) -> dict[o
 
 
 def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
-    """Pinned first, then newest, unless an ordering was asked for."""
-    rows = Function.objects.prefetch_related("tag_rows")
+    """Of those that may be seen: pinned first, then newest, unless an ordering was asked for."""
+    rows = Function.objects.filter(visible()).prefetch_related("tag_rows")
     if wanted.name:
         rows = rows.filter(name__icontains=wanted.name)
     if wanted.runtime:

@@ -129,6 +129,8 @@ def _row(run: RunRecord) -> Invocation:
         function_name=run.function_name,
         runtime=run.runtime,
         version=run.version,
+        owner_id=run.owner_id,
+        caller_id=run.caller_id,
         alias_used=run.alias,
         environment=run.environment,
         trigger_type=run.trigger_type,

@@ -35,6 +35,8 @@ class Invocation(models.Model):
     version = models.PositiveIntegerField()
     owner_id = models.BigIntegerField(null=True, blank=True, db_index=True)
     """The function's owner at the time: who may read this when the function is gone."""
+    caller_id = models.BigIntegerField(null=True, blank=True)
+    """The user who called: an invoker reads the answers of its own calls. None: a trigger, or no key."""
     environment = models.CharField(max_length=64, blank=True)
     alias_used = models.CharField(max_length=64, blank=True)
     trigger_type = models.CharField(max_length=16, choices=TriggerType, default=TriggerType.HTTP)

@@ -27,6 +27,10 @@ class CallMessage:
     function_name: str
     runtime: str
     version: int
+    owner_id: int | None = None
+    """The function's owner."""
+    caller_id: int | None = None
+    """The user who called."""
     alias: str = ""
     environment: str = ""
     generation: int = 0
@@ -59,6 +63,10 @@ class RunRecord:
     function_name: str
     runtime: str
     version: int
+    owner_id: int | None = None
+    """The function's owner."""
+    caller_id: int | None = None
+    """The user who called."""
     alias: str = ""
     environment: str = ""
     trigger_type: str = "http"
@@ -120,6 +128,8 @@ def record_of(
         function_name=call.function_name,
         runtime=call.runtime,
         version=call.version,
+        owner_id=call.owner_id,
+        caller_id=call.caller_id,
         alias=call.alias,
         environment=call.environment,
         trigger_type=call.trigger_type,

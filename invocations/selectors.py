@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,9 +12,11 @@ import orjson
 from django.db.models import Avg, Case, Count, Q, QuerySet, Value, When
 from django.db.models.functions import Length
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from redis.exceptions import RedisError
 
+from accounts.principal import principal_var
+from accounts.rights import INVOKER
+from functions.models import Function
 from functions.selectors import function_get
 from functions.usage import Usage
 from invocations import ledger
@@ -26,6 +26,7 @@ from invocations.outcome import Status
 from nimbus_project.core import redis
 from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.ids import as_uuid, sane_request_id
+from nimbus_project.core.pagination import Cursor, cursor_from, moment_from
 
 LISTED_BYTES = 64 * 1024
 """A larger event or result is not read for a list; `GET /invocations/{id}` has it."""
@@ -42,7 +43,7 @@ class InvocationFilter:
     trigger_type: str | None = None
     before: datetime | None = None
     after: datetime | None = None
-    cursor: tuple[datetime, UUID] | None = None
+    cursor: Cursor | None = None
     """Rows older than this one."""
 
     @classmethod
@@ -56,49 +57,15 @@ class InvocationFilter:
             status=status,
             function_id=function_id,
             trigger_type=trigger,
-            before=_moment(query, "before"),
-            after=_moment(query, "after"),
-            cursor=_cursor(query.get("cursor", "")),
+            before=moment_from(query, "before"),
+            after=moment_from(query, "after"),
+            cursor=cursor_from(query),
         )
 
 
 def _check(field: str, ok: bool, message: str) -> None:
     if not ok:
         raise InvalidRequest(f"{field}: {message}", details={field: [message]})
-
-
-def _moment(query: Mapping[str, str], name: str) -> datetime | None:
-    text = query.get(name)
-    if not text:
-        return None
-    try:
-        # "+" in a query string is a space: 2026-01-01T00:00:00+00:00 arrives with one.
-        moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
-        moment = moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-        moment = moment.astimezone(UTC) if moment is not None else None
-    except (ValueError, OverflowError):
-        moment = None
-    _check(name, moment is not None, "Must be a time such as 2026-01-31T12:00:00Z (RFC 3339).")
-    return moment
-
-
-def cursor_after(row: Invocation) -> str:
-    """The `next_cursor` of a list that ends with this row: opaque to clients."""
-    return base64.urlsafe_b64encode(orjson.dumps([row.created_at.isoformat(), str(row.pk)])).decode().rstrip("=")
-
-
-def _cursor(text: str) -> tuple[datetime, UUID] | None:
-    if not text:
-        return None
-    try:
-        at, row_id = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError("no time zone")
-        return moment.astimezone(UTC), UUID(row_id)
-    except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error) as error:
-        message = "Must be a next_cursor of an earlier answer."
-        raise InvalidRequest(f"cursor: {message}", details={"cursor": [message]}) from error
 
 
 def _wait_for_ledger() -> None:
@@ -108,10 +75,25 @@ def _wait_for_ledger() -> None:
         return
 
 
+def visible() -> Q:
+    """Which invocations the principal of this request may see: those of its own functions, also when they are gone,
+    of ownerless and of shared ones; an invoker the calls that it made itself."""
+    who = principal_var.get()
+    if who.is_admin:
+        return Q()
+    if who.role == INVOKER:
+        return Q(caller_id=who.user_id, caller_id__isnull=False)
+    if not who.role:
+        return Q(pk__in=())
+    shared = Function.objects.filter(shared=True).values("pk")
+    own = Q(owner_id=who.user_id) if who.user_id is not None else Q()
+    return Q(owner_id=None) | Q(function_id__in=shared) | own
+
+
 def invocations_matching(wanted: InvocationFilter) -> QuerySet[Invocation]:
-    """Newest first. What was answered before the call is in it."""
+    """Of those that may be seen, newest first. What was answered before the call is in it."""
     _wait_for_ledger()
-    rows = Invocation.objects.order_by("-created_at", "-id")
+    rows = Invocation.objects.filter(visible()).order_by("-created_at", "-id")
     exact = {"status": wanted.status, "function_id": wanted.function_id, "trigger_type": wanted.trigger_type}
     rows = rows.filter(**{key: value for key, value in exact.items() if value is not None})
     if wanted.before:
@@ -134,7 +116,7 @@ def listed(rows: QuerySet[Invocation]) -> QuerySet[Invocation]:
 
 
 def invocation_get(reference: str) -> Invocation:
-    """By id or request id (the newest of that). Raises InvocationNotFound."""
+    """By id or request id (the newest of that), among those that may be seen. Raises InvocationNotFound."""
     if sane_request_id(reference) is not None:
         for settled in (False, True):
             if settled:
@@ -146,10 +128,10 @@ def invocation_get(reference: str) -> Invocation:
 
 
 def _find(reference: str) -> Invocation | None:
-    uuid = as_uuid(reference)
-    if uuid is not None and (row := Invocation.objects.filter(pk=uuid).first()):
+    rows, uuid = Invocation.objects.filter(visible()), as_uuid(reference)
+    if uuid is not None and (row := rows.filter(pk=uuid).first()):
         return row
-    return Invocation.objects.filter(request_id=reference).order_by("-created_at").first()
+    return rows.filter(request_id=reference).order_by("-created_at").first()
 
 
 def next_due(now: datetime, *, not_of: Collection[str], among: int = 16) -> list[Invocation]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
+from accounts.principal import principal_var
 from functions.directory import LiveFunction
+from functions.errors import FunctionNotFound
+from functions.selectors import function_get
 from invocations import idempotency, lifecycle, selectors, slots
 from invocations.errors import NotCancellable
 from invocations.models import Invocation, TriggerType
@@ -91,6 +96,8 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
         function_name=new.function.name,
         runtime=new.function.runtime,
         version=new.runs_version,
+        owner_id=new.function.owner_id,
+        caller_id=principal_var.get().user_id,
         alias=new.alias,
         environment=new.environment,
         generation=new.function.generation,
@@ -125,17 +132,21 @@ def at_limit(function: LiveFunction) -> TooManyRequests:
 def replay(original: Invocation, function: LiveFunction, request_id: str) -> Invocation:
     """The same event once more, asynchronously, on the function as it is now, in the same environment. Raises
     EnvironmentNotFound when that is gone."""
-    return submit(
-        NewInvocation(
-            function=function,
-            event=bytes(original.input),
-            request_id=request_id,
-            id=new_id(),
-            trigger_type=TriggerType.ASYNC,
-            environment=function.environment(original.environment).environment,
-            session_key=original.session_key,
-        )
+    again = NewInvocation(
+        function=function,
+        event=bytes(original.input),
+        request_id=request_id,
+        id=new_id(),
+        trigger_type=TriggerType.ASYNC,
+        environment=function.environment(original.environment).environment,
+        session_key=original.session_key,
     )
+    with transaction.atomic():
+        row = submit(again)
+        audit.record(
+            "invocation.replay", "invocation", original.pk, function.name, after={"invocation_id": str(row.pk)}
+        )
+    return row
 
 
 def cancel(reference: str) -> Invocation | None:
@@ -143,10 +154,16 @@ def cancel(reference: str) -> Invocation | None:
     none yet. Raises InvocationNotFound, NotCancellable."""
     running = _running_call(reference)
     if running is not None:
-        redis.connection().publish(redis.CONTROL, orjson.dumps({"cancel": running}))
+        with transaction.atomic():
+            audit.record("invocation.cancel", "invocation", running["id"], running["function_name"])
+        redis.connection().publish(redis.CONTROL, orjson.dumps({"cancel": running["id"]}))
         return None
     row = selectors.invocation_get(reference)
-    if not lifecycle.cancel(row.pk, timezone.now()):
+    with transaction.atomic():
+        won = lifecycle.cancel(row.pk, timezone.now())
+        if won:
+            audit.record("invocation.cancel", "invocation", row.pk, row.function_name, before={"status": row.status})
+    if not won:
         row.refresh_from_db(fields=["status"])
         raise NotCancellable(f"The invocation has ended already: {row.status}.")
     redis.publish(redis.CONTROL, orjson.dumps({"cancel": str(row.pk)}))
@@ -154,12 +171,21 @@ def cancel(reference: str) -> Invocation | None:
     return row
 
 
-def _running_call(reference: str) -> str | None:
+def _running_call(reference: str) -> dict[str, Any] | None:
+    """A synchronous run under way, of a function that may be seen."""
     for worker in fleet.living(redis.connection()):
         for run in worker.running:
-            if reference in (run["id"], run["request_id"]):
-                return str(run["id"])
+            if reference in (run["id"], run["request_id"]) and _may_see(run["function_id"]):
+                return run
     return None
+
+
+def _may_see(function_id: str) -> bool:
+    try:
+        function_get(function_id)
+    except FunctionNotFound:
+        return False
+    return True
 
 
 def _row(new: NewInvocation, now: datetime) -> Invocation:
@@ -172,6 +198,8 @@ def _row(new: NewInvocation, now: datetime) -> Invocation:
         function_name=function.name,
         runtime=function.runtime,
         version=new.runs_version,
+        owner_id=function.owner_id,
+        caller_id=principal_var.get().user_id,
         alias_used=new.alias,
         environment=new.environment,
         trigger_type=trigger,
