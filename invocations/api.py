@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
@@ -12,9 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from functions import directory
+from accounts import quotas
+from accounts.principal import principal_var
+from functions import allowance, directory
 from functions.selectors import function_get
-from invocations import selectors, services
+from invocations import daily, selectors, services, statistics
 from invocations.models import TriggerType
 from invocations.outcome import Status
 from invocations.selectors import InvocationFilter
@@ -25,6 +28,8 @@ from invocations.serializers import (
     InvocationSerializer,
     InvokeAnswerSerializer,
     LogListSerializer,
+    QuotaSerializer,
+    StatsSerializer,
     invocation_row_shape,
     invocation_shape,
     log_line_shapes,
@@ -172,3 +177,21 @@ class InvocationCancelApi(APIView):
         return Response(
             shown or {"request_id": request_id_var.get(), "invocation_id": reference, "status": "cancelling"}
         )
+
+
+class QuotaApi(APIView):
+    """What the caller's functions amount to, and how much they may."""
+
+    @extend_schema(operation_id="quota_get", responses=QuotaSerializer)
+    def get(self, request: Request) -> Response:
+        owner_id = principal_var.get().user_id
+        used = allowance.amount_of(owner_id), daily.used(owner_id, timezone.now())
+        return Response(quotas.shape(quotas.limits_of(owner_id), *used))
+
+
+class StatsApi(APIView):
+    """Functions, and the invocations of the last 24 hours, in numbers."""
+
+    @extend_schema(operation_id="stats_get", responses=StatsSerializer)
+    def get(self, request: Request) -> Response:
+        return Response(statistics.statistics(timezone.now()))

@@ -18,9 +18,10 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from accounts import directory as known_keys
+from accounts import quotas
 from functions import directory
 from functions.directory import LiveFunction
-from invocations import idempotency, ledger, services
+from invocations import daily, idempotency, ledger, services
 from invocations.models import Invocation
 from invocations.outcome import TERMINAL, ErrorType, Fault, Outcome, Status
 from invocations.record import RunRecord, record_of
@@ -113,6 +114,21 @@ class CallDesk:
         raise Conflict("The first request with this Idempotency-Key has not ended yet.", code="idempotency_in_progress")
 
     async def _call(self, new: NewInvocation) -> RunRecord:
+        """Counted against the owner's daily quota, if there is one; not when it could not be run."""
+        owner_id, now = new.function.owner_id, timezone.now()
+        limit = daily.limit_of(owner_id)
+        if limit is None:
+            limit = (await self.in_thread(quotas.limits_of, owner_id)).max_invocations_per_day
+        if not limit:
+            return await self._run(new)
+        await self.in_thread(daily.take, owner_id, limit, now)
+        try:
+            return await self._run(new)
+        except NimbusError:
+            await self.in_thread(daily.give_back, owner_id, now)
+            raise
+
+    async def _run(self, new: NewInvocation) -> RunRecord:
         function, run_id = new.function, str(new.id)
         slot = function.max_concurrency > 0
         if slot and not await self.in_thread(services.take_slot, function, run_id, new.timeout_sec):
@@ -187,7 +203,7 @@ class CallDesk:
         while True:
             try:
                 async with self._redis.pubsub() as listener:
-                    await listener.subscribe(redis.CHANGES, redis.KEYS)
+                    await listener.subscribe(redis.CHANGES, redis.KEYS, redis.QUOTAS)
                     _forget_all()
                     async for message in listener.listen():
                         if message["type"] == "message":
@@ -200,12 +216,15 @@ class CallDesk:
 def _hear(channel: str, news: str) -> None:
     if channel == redis.KEYS:
         known_keys.forget(news)
+    elif channel == redis.QUOTAS:
+        quotas.forget_all()
     else:
         directory.hear(news)
 
 
 def _forget_all() -> None:
     known_keys.forget_all()
+    quotas.forget_all()
     directory.forget_all()
 
 

@@ -87,6 +87,41 @@ class CancelSerializer(serializers.Serializer):
     status = serializers.CharField(help_text="cancelled, or cancelling for a synchronous call that is being ended")
 
 
+class QuotaSerializer(serializers.Serializer):
+    """What an owner uses and may use; a limit of 0 is none, and its percentage 0."""
+
+    function_count = serializers.IntegerField()
+    total_memory_mb = serializers.IntegerField(help_text="of the newest versions")
+    today_invocations = serializers.IntegerField(help_text="since midnight UTC")
+    total_code_size_kb = serializers.IntegerField(help_text="of the newest versions")
+    max_functions = serializers.IntegerField()
+    max_memory_mb = serializers.IntegerField()
+    max_invocations_per_day = serializers.IntegerField()
+    max_code_size_kb = serializers.IntegerField()
+    function_usage_percent = serializers.FloatField()
+    memory_usage_percent = serializers.FloatField()
+    invocation_usage_percent = serializers.FloatField()
+    code_usage_percent = serializers.FloatField()
+
+
+class StatsHourSerializer(serializers.Serializer):
+    hour = serializers.DateTimeField(help_text="when it began")
+    invocations = serializers.IntegerField()
+    by_status = serializers.DictField(child=serializers.IntegerField())
+
+
+class StatsSerializer(serializers.Serializer):
+    """At most a few seconds old. Invocations are those of the hour under way and the 23 before."""
+
+    functions = serializers.IntegerField()
+    functions_by_status = serializers.DictField(child=serializers.IntegerField())
+    functions_by_runtime = serializers.DictField(child=serializers.IntegerField())
+    invocations = serializers.IntegerField()
+    by_status = serializers.DictField(child=serializers.IntegerField())
+    by_runtime = serializers.DictField(child=serializers.IntegerField())
+    by_hour = StatsHourSerializer(many=True)
+
+
 class InvokeAnswerSerializer(serializers.Serializer):
     """The answer of `/invoke`; its HTTP status is `status_code`."""
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,12 +14,12 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, quotas
 from accounts.principal import principal_var
 from functions.directory import LiveFunction
 from functions.errors import FunctionNotFound
 from functions.selectors import function_get
-from invocations import idempotency, lifecycle, selectors, slots
+from invocations import daily, idempotency, lifecycle, selectors, slots
 from invocations.errors import NotCancellable
 from invocations.models import Invocation, TriggerType
 from invocations.record import CallMessage
@@ -66,7 +68,7 @@ def check_active(function: LiveFunction) -> None:
 
 def submit(new: NewInvocation) -> Invocation:
     """Accept a durable invocation: committed when this returns, its message sent. With a known idempotency key, the
-    invocation that has it. Raises FunctionNotActive, InvalidRequest, IdempotencyMismatch."""
+    invocation that has it. Raises FunctionNotActive, InvalidRequest, IdempotencyMismatch, DailyQuotaExceeded."""
     check_active(new.function)
     if not 0 <= new.delay_sec <= MAX_DELAY_SEC:
         raise InvalidRequest(f"delay_sec must be 0 to {MAX_DELAY_SEC}.")
@@ -76,11 +78,27 @@ def submit(new: NewInvocation) -> Invocation:
             claim = idempotency.claim(new.function.id, new.idempotency_key, new.event, new.id, now)
             if not claim.first:
                 return Invocation.objects.get(pk=claim.invocation_id)
-        invocation = _row(new, now)
-        lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
+        with _counted(new.function.owner_id, now):
+            invocation = _row(new, now)
+            lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
         if new.delay_sec <= 0:
             queue.send_after_commit(Task.RUN_INVOCATION, str(invocation.pk))
     return invocation
+
+
+@contextmanager
+def _counted(owner_id: int | None, now: datetime) -> Iterator[None]:
+    """Against the owner's daily quota, if there is one; not when the block fails. Raises DailyQuotaExceeded."""
+    limit = quotas.limits_of(owner_id).max_invocations_per_day
+    if not limit:
+        yield
+        return
+    daily.take(owner_id, limit, now)
+    try:
+        yield
+    except Exception:
+        daily.give_back(owner_id, now)
+        raise
 
 
 def submit_call(message: CallMessage, event: bytes) -> None:

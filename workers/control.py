@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import orjson
 from redis.exceptions import RedisError
 
+from accounts import quotas
 from functions import directory
 from nimbus_project.core import redis
 
@@ -37,7 +38,7 @@ class ControlListener:
         while not self._stop.is_set():
             try:
                 with self._worker.client.pubsub(ignore_subscribe_messages=True) as listener:
-                    listener.subscribe(redis.CONTROL, redis.CHANGES)
+                    listener.subscribe(redis.CONTROL, redis.CHANGES, redis.QUOTAS)
                     self._forget_all()
                     while not self._stop.is_set():
                         if message := listener.get_message(timeout=1.0):
@@ -47,10 +48,14 @@ class ControlListener:
                 self._stop.wait(0.5)
 
     def _forget_all(self) -> None:
+        quotas.forget_all()
         directory.forget_all()
         self._worker.specs.forget_all()
 
     def _obey(self, channel: str, data: bytes) -> None:
+        if channel == redis.QUOTAS:
+            quotas.forget_all()
+            return
         if channel == redis.CHANGES:
             news = data.decode()
             directory.hear(news)
