@@ -48,7 +48,8 @@ def amount_of(owner_id: int | None) -> Amount:
 
 def memory_mb_of(function: Function) -> int:
     """What it counts with."""
-    return _sized(Function.objects.filter(pk=function.pk)).values_list("sized_mb", flat=True)[0] or 0
+    total: int | None = _sized(Function.objects.filter(pk=function.pk)).aggregate(mb=Sum("sized_mb"))["mb"]
+    return total or 0
 
 
 def _added(function: Function, version: FunctionVersion) -> Amount:

@@ -33,7 +33,7 @@ class Invocation(models.Model):
     function_name = models.CharField(max_length=64)
     runtime = models.CharField(max_length=32)
     version = models.PositiveIntegerField()
-    owner_id = models.BigIntegerField(null=True, blank=True, db_index=True)
+    owner_id = models.BigIntegerField(null=True, blank=True)
     """The function's owner at the time: who may read this when the function is gone."""
     caller_id = models.BigIntegerField(null=True, blank=True)
     """The user who called: an invoker reads the answers of its own calls. None: a trigger, or no key."""
@@ -81,6 +81,8 @@ class Invocation(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-created_at", "-id"], name="invocation_newest"),
             models.Index(fields=["function_id", "-created_at"], name="invocation_of_function"),
+            # Counted for the daily quota.
+            models.Index(fields=["owner_id", "created_at"], name="invocation_of_owner"),
             models.Index(
                 fields=["next_attempt_at"], name="invocation_due", condition=models.Q(status=Status.PENDING.value)
             ),
