@@ -1,0 +1,104 @@
+"""The control plane under test: a clean database and Redis, the real entrance, a real worker process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from nimbus_project.config import ROOT, config
+from tests.integration.plane import Api, clean, living_workers, wait_until
+from tests.services import RedisServer
+
+
+@pytest.fixture
+def transactional_db(
+    redis_server: RedisServer, django_db_setup: None, django_db_blocker: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Real commits, visible to threads and processes, on empty tables of functions and invocations. In place of
+    pytest-django's own, which empties every table there is after each test: a quarter of a second on PostgreSQL."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        clean()
+        yield
+        clean()
+
+
+@pytest.fixture(scope="session")
+def entrance(
+    redis_server: RedisServer, django_db_setup: None, django_db_blocker: pytest.FixtureRequest
+) -> Iterator[Api]:
+    """The application that `nimbus_project.asgi` exports, started, in an event loop of its own."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        from nimbus_project.asgi import application
+
+        api = Api(application)
+        try:
+            yield api
+        finally:
+            api.close()
+
+
+@pytest.fixture
+def api(entrance: Api, transactional_db: None) -> Api:
+    return entrance
+
+
+@pytest.fixture(scope="session")
+def worker_process(
+    redis_server: RedisServer,
+    django_db_setup: None,
+    django_db_blocker: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker as an operator starts it, with the process driver, on the database of the tests."""
+    folder = tmp_path_factory.mktemp("worker")
+    environment = os.environ | {
+        "DATABASE_URL": _test_database_url(),
+        "NIMBUS_REDIS_URL": config().redis,
+        "NIMBUS_VAR_DIR": str(folder),
+        "NIMBUS_SANDBOX_DRIVER": "process",
+        "NIMBUS_PREWARM_PYTHON": "0",
+        "NIMBUS_PREWARM_NODE": "0",
+        "NIMBUS_DRAIN_GRACE_SEC": "1",
+    }
+    command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker", "--pool=threads", "--concurrency=8"]
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*command, "--loglevel=WARNING"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: living_workers() or _ended(process, output), "a worker to live", within_sec=60)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
+
+
+def _ended(process: subprocess.Popen[bytes], output: Path) -> bool:
+    if process.poll() is None:
+        return False
+    pytest.fail(f"the worker ended with {process.returncode}: {output.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def worker(worker_process: subprocess.Popen[bytes], transactional_db: None) -> None:
+    """A worker is there, and the entrance knows."""
+
+
+def _test_database_url() -> str:
+    from django.db import connection
+
+    name = str(connection.settings_dict["NAME"])
+    url = urlsplit(config().database)
+    if url.scheme == "sqlite":
+        return f"sqlite:///{name}"
+    return urlunsplit(url._replace(path=f"/{name}"))

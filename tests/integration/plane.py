@@ -1,0 +1,172 @@
+"""Tools of the tests of the control plane: rows to begin with, threads that race, calls through the entrance."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+BASE = "http://localhost:8080"
+V1 = "/api/v1"
+ECHO = "def main(event, context):\n    return {'event': event, 'attempt': context.attempt}\n"
+
+
+def wait_until(condition: Callable[[], T], what: str, *, within_sec: float = 20.0, every_sec: float = 0.02) -> T:
+    """The first true value of `condition`; fails when there is none within the bound."""
+    until = time.monotonic() + within_sec
+    while not (value := condition()):
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {within_sec} s in vain for {what}")
+        time.sleep(every_sec)
+    return value
+
+
+def clean() -> None:
+    """Empty tables and keys; what living workers say of themselves stays."""
+    from functions import directory
+    from functions.models import Function, Package
+    from invocations.models import IdempotencyKey, Invocation, InvocationLog
+    from nimbus_project.core import redis
+
+    client = redis.connection()
+    keep = (redis.WORKERS, redis.WORKER)
+    keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
+    client.delete("sync", "async", *keys)
+    for model in (IdempotencyKey, InvocationLog, Invocation, Function, Package):
+        model.objects.all().delete()
+    directory.forget_all()
+
+
+def living_workers() -> list[Any]:
+    from nimbus_project.core import fleet, redis
+
+    return list(fleet.living(redis.connection()))
+
+
+def in_threads(count: int, work: Callable[[int], T]) -> list[T | BaseException]:
+    """`work(0)` … `work(count - 1)` at the same moment, each in a thread of its own; what each gave or raised."""
+    from django.db import connections
+
+    gate = threading.Barrier(count)
+
+    def run(number: int) -> T | BaseException:
+        try:
+            gate.wait(30)
+            return work(number)
+        except Exception as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def make_function(name: str = "hello", **given: Any) -> Any:
+    from functions import services
+
+    values: dict[str, Any] = {"runtime": "python3.11", "handler": "handler.main", "code": ECHO}
+    return services.function_create(name=name, **values | given)
+
+
+def make_row(now: datetime, **values: Any) -> Any:
+    """A pending invocation, stored the way `submit` stores it."""
+    from django.db import transaction
+
+    from invocations import lifecycle
+    from invocations.models import Invocation
+    from nimbus_project.core.ids import new_id
+
+    fixed: dict[str, Any] = {
+        "request_id": "r-1",
+        "function_id": new_id(),
+        "function_name": "hello",
+        "runtime": "python3.11",
+        "version": 1,
+        "input": b"{}",
+        "max_attempts": 3,
+    }
+    delay_sec = values.pop("delay_sec", 0.0)
+    row = Invocation(**fixed | values)
+    with transaction.atomic():
+        lifecycle.accept(row, now, delay_sec=delay_sec)
+    return row
+
+
+class Api:
+    """The started entrance behind an HTTP client; callable from any thread."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="entrance", daemon=True)
+        self._thread.start()
+        self._run(application.start())
+        transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url=BASE, timeout=60)
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(90)
+
+    def close(self) -> None:
+        self._run(self._client.aclose())
+        self._run(self._application.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One request. A path that is no full one is below /api/v1."""
+        url = path if path.startswith(("/api", "/health", "/metrics", "/admin", "//")) else V1 + path
+        answer: httpx.Response = self._run(self._client.request(method, url, **more))
+        return answer
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self("GET", path, **more)
+
+    def post(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        return self("POST", path, **({"json": json} if json is not None else {}) | more)
+
+    def put(self, path: str, json: Any = None, **more: Any) -> httpx.Response:
+        return self("PUT", path, **({"json": json} if json is not None else {}) | more)
+
+    def create(self, name: str = "hello", **changes: Any) -> dict[str, Any]:
+        """A function, made through the API."""
+        values = {"name": name, "runtime": "python3.11", "handler": "handler.main", "code": ECHO}
+        answer = self.post("/functions", values | changes)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+
+async def chunks(body: bytes, size: int = 65536) -> AsyncIterator[bytes]:
+    """A body without a declared length."""
+    for start in range(0, len(body), size):
+        yield body[start : start + size]
+
+
+def refusal(answer: httpx.Response, status: int, code: str = "") -> dict[str, Any]:
+    """The body of a refusal, after checking that it is the one error shape."""
+    assert answer.status_code == status, f"{answer.status_code}: {answer.text[:500]}"
+    assert answer.headers["content-type"] == "application/json", answer.headers["content-type"]
+    body: dict[str, Any] = answer.json()
+    assert {"error", "code", "request_id"} <= set(body) <= {"error", "code", "request_id", "details"}
+    assert body["error"] and isinstance(body["error"], str)
+    assert body["code"].replace("_", "").isalnum() and body["code"].islower()
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    if "details" in body:
+        assert body["details"]
+        for field, messages in body["details"].items():
+            assert isinstance(field, str) and messages and all(isinstance(m, str) for m in messages)
+    if code:
+        assert body["code"] == code
+    return body
