@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 OPEN = ("running", "paused")
 """States in which a rollout owns its alias."""
@@ -125,7 +126,7 @@ def steps_problem(steps: Sequence[int]) -> str:
         return "Must have at least one step."
     if any(type(step) is not int or not 1 <= step <= 100 for step in steps):
         return "Each step must be an integer from 1 to 100, the new version's percentage."
-    if any(later <= earlier for earlier, later in zip(steps, steps[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(steps)):
         return "Each step must be larger than the one before."
     return "" if steps[-1] == 100 else "The last step must be 100."
 

@@ -100,7 +100,7 @@ def rollout_start(
         rollout.history = [_entry(rollout, "started", "", now)]
         rollout.save(force_insert=True)
         aliases.move(alias, shifted(before, version, steps[0]))
-        _record(rollout, "start", {"weights": as_stored(before)}, "")
+        _record(rollout, "started", {"weights": as_stored(before)}, "")
     return rollout
 
 

@@ -75,12 +75,11 @@ def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     tail = next((i for i in range(shorter - head) if before[-1 - i] != after[-1 - i]), shorter - head)
     keep_head, keep_tail = max(0, head - _CONTEXT), max(0, tail - _CONTEXT)
     old, new = before[keep_head : len(before) - keep_tail], after[keep_head : len(after) - keep_tail]
-    matcher = difflib.SequenceMatcher(None, old, new)
     if len(old) * len(new) > MAX_CELLS:
         first, last = head - keep_head, tail - keep_tail
         groups = [_replaced(first, last, len(old), len(new))]
     else:
-        groups = list(matcher.get_grouped_opcodes(_CONTEXT))
+        groups = list(difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(_CONTEXT))
     for group in groups:
         yield from _hunk(group, old, new, keep_head)
 
