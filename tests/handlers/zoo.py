@@ -66,6 +66,7 @@ def _good() -> list[Case]:
         Case(name="echo", events=(big, 1), outputs=(big, 1)),
         Case(name="echo_es_module", events=({"a": 1},), outputs=({"a": 1, "base": "b"},), languages=JS),
         Case(name="es_module_default", events=(1,), outputs=(1,), languages=JS),
+        Case(name="es_module_awaits", events=(1, 2), outputs=("ready", "ready"), languages=JS),
         Case(name="callable_object", events=(1,), outputs=([1, 2],), languages=PY),
         Case(name="context", outputs=({**CALL, **SPEC, "left": True},)),
         Case(name="asynchronous", events=(1, 2), outputs=({"loops": 1, "event": 1}, {"loops": 1, "event": 2})),
@@ -77,7 +78,7 @@ def _good() -> list[Case]:
         Case(
             name="prints_by_descriptor",
             outputs=(1,),
-            logs=("stdout: before", "stdout: written", "stdout: from a child", "stdout: after"),
+            logs=("stdout: before", "stdout: written", "stdout: from a child", "stdout: after", "stderr: last"),
         ),
         Case(
             name="unicode",
@@ -96,7 +97,13 @@ def _good() -> list[Case]:
         Case(name="replaces_stdout", events=(1, 2), outputs=(1, 2), languages=JS),
         Case(name="closes_stdout", events=(1, 2), outputs=(1, 2), logs=("stdout: said 2",)),
         Case(name="forks_a_survivor", events=("pid", 2), outputs=(ANY, ANY)),
-        Case(name="fork_returns_too", events=(1, 2), outputs=("parent", "parent"), languages=PY),
+        Case(
+            name="fork_returns_too",
+            events=(1, 2),
+            outputs=("parent", "parent"),
+            logs=("stdout: child",),
+            languages=PY,
+        ),
         Case(name="fills_tmp", outputs=("E(NOSPC|FBIG)",)),
         Case(name="floods_by_descriptor", outputs=("done",)),
     ]
@@ -141,7 +148,7 @@ def _failures() -> list[Case]:
     large = replace(fails, name="huge_result", error_type="ResultTooLarge", memory_mb=512)
     unloadable = replace(fails, at_load=True, survives=False)
     return [
-        replace(large, events=("small", "text"), outputs=("small",)),
+        replace(large, events=("small", "text"), outputs=("small",), memory_mb=192),
         replace(large, events=("small", "list"), outputs=("small",)),
         replace(not_json, name="result_set", error="set", languages=PY),
         replace(not_json, name="result_bytes", error="bytes", languages=PY),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from invocations.outcome import Fault, LogLine, Outcome, Status
 from nimbus_project.config import Config
 from tests.handlers.zoo import ANY, BY_LANGUAGE, CASES, Case, find
 from tests.integration.drivers import DRIVERS, boot, call, open_driver, ready, spec_of
+from workers.drivers import process_interpreters
 from workers.drivers.process import ProcessDriver
 from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
 
@@ -201,6 +202,40 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
         call(sandbox, {})
         sandbox.destroy()
     assert (me.num_fds(), threading.active_count()) == before
+
+
+def test_what_is_printed_between_calls_comes_with_the_next(tmp_path: Path, language: str) -> None:
+    with open_driver("process", tmp_path) as driver:
+        sandbox = ready(driver, Case(name="prints_between_calls", language=language))
+        assert call(sandbox, 1).logs == ()
+        (home,) = (tmp_path / "run").glob(f"*/{sandbox.id}/task")
+        (home / "go").touch()
+        _until((home / "done").exists)
+        assert sandbox.alive
+        assert [line.text for line in call(sandbox, 2).logs] == ["between"]
+        assert call(sandbox, 3).logs == ()
+
+
+def test_the_packaged_node_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Node on the PATH; it is an older release, which tells ES modules apart by another way."""
+    monkeypatch.setattr(process_interpreters.shutil, "which", lambda _: None)
+    process_interpreters.find_interpreter.cache_clear()
+    try:
+        with open_driver("process", tmp_path) as driver:
+            for name in ("echo", "echo_es_module", "es_module_default", "es_module_awaits"):
+                case = find("node", name)
+                sandbox = ready(driver, case)
+                _check_output(call(sandbox, case.events[0]), case.outputs[0])
+                sandbox.destroy()
+    finally:
+        process_interpreters.find_interpreter.cache_clear()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_memory_of_children_counts(tmp_path: Path) -> None:

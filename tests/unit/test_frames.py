@@ -121,7 +121,12 @@ def test_sizes_around_the_buffer(ends: tuple[FrameStream, socket.socket], size: 
     stream, other = ends
     peer = FrameStream(other)
     body = os.urandom(size)
-    sender = threading.Thread(target=lambda: [peer.send(Kind.RESULT, {"id": n}, body, soon()) for n in (1, 2)])
+
+    def send_two() -> None:
+        for number in (1, 2):
+            peer.send(Kind.RESULT, {"id": number}, body, soon())
+
+    sender = threading.Thread(target=send_two)
     sender.start()
     found = [stream.receive(soon()) for _ in (1, 2)]
     sender.join()

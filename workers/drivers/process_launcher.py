@@ -22,7 +22,7 @@ import time
 from typing import Any, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from process_tree import descendants  # type: ignore[import-not-found]  # noqa: E402
+from process_tree import descendants  # type: ignore[import-not-found]
 
 del sys.path[0]
 

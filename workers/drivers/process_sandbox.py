@@ -37,7 +37,9 @@ class ProcessSandbox(LinkedSandbox):
         forget: Callable[[str], None],
     ) -> None:
         """`forget` removes the sandbox's files and its place in the driver, by its id."""
-        super().__init__(stream, id=id, runtime=runtime, memory_mb=memory_mb, network=network, limits=limits, shelf=shelf)
+        super().__init__(
+            stream, id=id, runtime=runtime, memory_mb=memory_mb, network=network, limits=limits, shelf=shelf
+        )
         self._launcher = launcher
         self._forget = forget
         self._out_of_memory = False

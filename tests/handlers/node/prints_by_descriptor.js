@@ -6,5 +6,6 @@ exports.main = () => {
   fs.writeSync(1, 'written\n');
   spawnSync(process.execPath, ['-e', 'console.log("from a child")'], { stdio: 'inherit' });
   console.log('after');
+  fs.writeSync(2, 'last\n');
   return 1;
 };

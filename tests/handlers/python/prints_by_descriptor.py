@@ -8,4 +8,5 @@ def main(event):
     os.write(1, b"written\n")
     subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
     print("after")
+    os.write(2, b"last\n")
     return 1

@@ -311,7 +311,7 @@ async function loadFromProject(moduleName) {
   try {
     if (!file.endsWith('.mjs')) return createRequire(file)(file);
   } catch (error) {
-    const ours = error.code === 'ERR_REQUIRE_ESM' || (error instanceof SyntaxError && ES_MODULE.test(error.message));
+    const ours = /^ERR_REQUIRE_(ESM|ASYNC_MODULE)$/.test(error.code) || (error instanceof SyntaxError && ES_MODULE.test(error.message));
     if (!ours) throw error;
   }
   return import(pathToFileURL(file).href);
@@ -321,8 +321,10 @@ async function loadModule(file) {
   try {
     return createRequire(file)(file);
   } catch (error) {
-    const ours = error instanceof SyntaxError && String(error.stack).startsWith(file);
-    if (!ours || !ES_MODULE.test(error.message)) throw error;
+    const unread = error instanceof SyntaxError && String(error.stack).startsWith(file) && ES_MODULE.test(error.message);
+    // Newer releases read ES modules here too, but for those that await at their top level.
+    const awaits = error?.code === 'ERR_REQUIRE_ASYNC_MODULE' && error.message.includes(`Requiring ${file}`);
+    if (!unread && !awaits) throw error;
   }
   const moduleFile = file.replace(/\.js$/, '.mjs');
   fs.renameSync(file, moduleFile);

@@ -295,8 +295,17 @@ class Context:
     """The handler's second argument: attributes, and `get` for those who like dictionaries."""
 
     __slots__ = (
-        "invocation_id", "request_id", "function_name", "function_version", "function_id", "memory_limit_mb",
-        "timeout_sec", "alias", "attempt", "trigger_type", "_deadline",
+        "_deadline",
+        "alias",
+        "attempt",
+        "function_id",
+        "function_name",
+        "function_version",
+        "invocation_id",
+        "memory_limit_mb",
+        "request_id",
+        "timeout_sec",
+        "trigger_type",
     )  # fmt: skip
 
     def __init__(self, load: dict[str, Any], call: dict[str, Any]) -> None:
@@ -324,7 +333,10 @@ class Context:
 
 
 def load_module(load: dict[str, Any], source: bytes | None, task_dir: str) -> tuple[Any, str]:
-    """Write the source if it is not there already, import it, find the handler. The callable and its name. Raises whatever the import does."""
+    """Write the source if it is not there already, import it, find the handler: the callable and its name.
+
+    Raises whatever the import does.
+    """
     module_name, _, name = load["handler"].rpartition(".")
     if not module_name or not name:
         raise Fault("HandlerNotFound", f"The handler {load['handler']!r} is not of the form module.function.")

@@ -1,0 +1,3 @@
+const base = await Promise.resolve('ready');
+
+export const main = () => base;
