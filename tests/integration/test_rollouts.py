@@ -17,8 +17,6 @@ from invocations.models import Invocation
 from nimbus_project.core.ids import new_id
 from tests.integration.plane import Api, in_threads, refusal
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
 A = "/functions/hello/aliases"
 R = f"{A}/prod/rollout"
 PLAN: dict[str, Any] = {
@@ -337,12 +335,13 @@ def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 def test_moves_are_told_and_logged_under_the_one_who_moved(plane: Api, heard: list[tuple[str, dict[str, Any]]]) -> None:
     from accounts.models import AuditEntry
 
+    began = timezone.now()
     start(plane)
     failed(2, 10)
     rollouts.advance_all()
     assert [kind for kind, _ in heard] == ["rollout.started", "rollout.returned"]
     assert heard[1][1]["function_name"] == "hello" and "10 of 10" in heard[1][1]["reason"]
-    entries = AuditEntry.objects.filter(object_type="rollout").order_by("pk")
+    entries = AuditEntry.objects.filter(object_type="rollout", at__gte=began).order_by("at", "pk")
     assert [(entry.action, entry.actor) for entry in entries] == [
         ("rollout.started", ""),
         ("rollout.returned", "nimbus-rollout"),
