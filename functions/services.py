@@ -9,19 +9,20 @@ from typing import Any
 import orjson
 from django.db import IntegrityError, transaction
 
+from accounts import audit
 from accounts.principal import principal_var
 from functions import allowance, builds, directory, packages
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
 from functions.preconditions import ANY, Expected
-from functions.selectors import function_get, newest_version
+from functions.selectors import function_get, newest_version, shown_version
 from nimbus_project.core import redis
-from nimbus_project.core.errors import Conflict, InvalidRequest
+from nimbus_project.core.errors import Conflict, Forbidden, InvalidRequest
 
 # Changing one of these makes a new version; the rest belongs to the function as a whole.
 VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language")
 UPLOADS = ("code", "binary", "archive")
-UNVERSIONED = ("description", "pinned", "max_concurrency", "max_retries", "max_event_age_sec")
+UNVERSIONED = ("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,26 +47,59 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
         raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
     settings = {"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given}
     settings["language"] = packages.language_of(runtime, settings["handler"], settings.get("language", ""), upload)
+    with transaction.atomic():
+        content = VersionContent(package_sha256=packages.store(upload).sha256, **settings)
+        return function_make(name, runtime, content, given)
+
+
+def function_make(name: str, runtime: str, content: VersionContent, given: Mapping[str, Any]) -> Function:
+    """A function of the caller's from content that is stored already; of `given` what is no part of a version counts.
+    Raises FunctionExists, QuotaExceeded."""
     try:
         with transaction.atomic():
-            content = VersionContent(package_sha256=packages.store(upload).sha256, **settings)
             function = Function.objects.create(
                 name=name,
                 runtime=runtime,
                 status=FunctionStatus.CREATING,
+                owner_id=principal_var.get().user_id,
                 **{key: given[key] for key in UNVERSIONED if key in given},
             )
             _set_tags(function, given.get("tags", ()))
-            _add_version(function, content)
+            version = _add_version(function, content)
+            audit.record("function.create", "function", function.pk, function.name, after=state_of(function, version))
             directory.changed(function)
     except IntegrityError as error:
         raise FunctionExists(f"A function named {name} exists already. Choose another name or update it.") from error
     return function
 
 
+def function_clone(reference: str, name: str) -> Function:
+    """A function of the caller's with the code, configuration, settings and tags that another has now. Without its
+    versions, aliases and environments, and without its secrets: those were given to that function only. Raises
+    FunctionNotFound, FunctionExists, QuotaExceeded."""
+    with transaction.atomic():
+        source = function_get(reference)
+        given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in {"pinned", "shared"}}
+        given["tags"] = _tags_of(source)
+        return function_make(name, source.runtime, content_of(shown_version(source)), given)
+
+
+def function_pin(reference: str, *, pinned: bool | None = None) -> Function:
+    """Pin it to the top of lists or not; None turns round what it is. Raises FunctionNotFound."""
+    with transaction.atomic():
+        function = function_get(reference, for_update=True)
+        before = {"pinned": function.pinned}
+        function.pinned = not function.pinned if pinned is None else pinned
+        function.save(update_fields=["pinned", "updated_at"])
+        after = {"pinned": function.pinned}
+        audit.record("function.pin", "function", function.pk, function.name, before=before, after=after)
+    return function
+
+
 def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -> Function:
     """Change what is given, leave the rest. New code or configuration makes a new version. Raises FunctionNotFound,
-    QuotaExceeded, InvalidRequest for another name or runtime, PreconditionFailed when it is not what the client takes it to be."""
+    QuotaExceeded, InvalidRequest for another name or runtime, PreconditionFailed when it is not what the client takes
+    it to be."""
     with transaction.atomic():
         # The row lock makes version numbers one counter: two updates at once give two numbers.
         function = function_get(reference, for_update=True)
@@ -74,28 +108,66 @@ def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -
             if fixed in given and given[fixed] != getattr(function, fixed):
                 message = f"The {fixed} of a function can't change. Clone or create another one."
                 raise InvalidRequest(message, details={fixed: [message]})
-        for key in UNVERSIONED:
-            if key in given:
-                setattr(function, key, given[key])
-        function.save()
-        if "tags" in given:
-            _set_tags(function, given["tags"])
         upload = packages.upload_from(function.runtime, given)
-        old = _content(newest_version(function))
         changes = {key: given[key] for key in VERSIONED if key in given}
         if upload is not None:
             changes["package_sha256"] = packages.store(upload).sha256
-        new = _replaced(old, changes)
-        if new != old:
-            _add_version(function, new)
+        function_become(function, _replaced(content_of(newest_version(function)), changes), given)
+    return function
+
+
+def function_become(function: Function, content: VersionContent, given: Mapping[str, Any]) -> None:
+    """Give it this content, as a new version unless the newest has it, and of `given` what is no part of a version.
+    Under the function's row lock. Raises QuotaExceeded, Forbidden for sharing what is somebody else's."""
+    newest = newest_version(function)
+    before = state_of(function, newest)
+    _check_sharing(function, given)
+    for key in UNVERSIONED:
+        if key in given:
+            setattr(function, key, given[key])
+    function.save()
+    if "tags" in given:
+        _set_tags(function, given["tags"])
+    if content != content_of(newest):
+        newest = _add_version(function, content)
+    after = state_of(function, newest)
+    if after != before:
+        audit.record("function.update", "function", function.pk, function.name, before=before, after=after)
+    directory.changed(function)
+
+
+def function_give(reference: str, owner_id: int | None) -> Function:
+    """Another owner, or none: then everybody sees it. Raises FunctionNotFound."""
+    with transaction.atomic():
+        function = function_get(reference, for_update=True)
+        before, function.owner_id = {"owner": function.owner_id}, owner_id
+        function.save(update_fields=["owner", "updated_at"])
+        after = {"owner": owner_id}
+        audit.record("function.give", "function", function.pk, function.name, before=before, after=after)
         directory.changed(function)
     return function
+
+
+def _check_sharing(function: Function, given: Mapping[str, Any]) -> None:
+    """Who sees a function only because it is shared must not take it from all others."""
+    who = principal_var.get()
+    if given.get("shared", function.shared) != function.shared and not (
+        who.is_admin or function.owner_id is None or function.owner_id == who.user_id
+    ):
+        raise Forbidden("Only its owner or an admin may change whether a function is shared.")
 
 
 def function_delete(reference: str) -> None:
     """The function and its versions; its invocations stay readable. Raises FunctionNotFound."""
     with transaction.atomic():
         function = function_get(reference, for_update=True)
+        audit.record(
+            "function.delete",
+            "function",
+            function.pk,
+            function.name,
+            before=state_of(function, newest_version(function)),
+        )
         used = list(function.versions.values_list("package_id", flat=True).distinct())
         directory.changed(function)
         order = orjson.dumps({"evict": str(function.pk)})
@@ -110,14 +182,19 @@ def function_set_online(reference: str, *, online: bool) -> Function:
         function = function_get(reference, for_update=True)
         if function.status in {FunctionStatus.CREATING, FunctionStatus.FAILED}:
             raise Conflict(f"The function is {function.status}: it has no version that could run.")
+        before = {"status": function.status}
         function.status = FunctionStatus.ACTIVE if online else FunctionStatus.OFFLINE
         function.status_message = ""
         function.save(update_fields=["status", "status_message", "updated_at"])
+        after = {"status": function.status}
+        action = "function.online" if online else "function.offline"
+        audit.record(action, "function", function.pk, function.name, before=before, after=after)
         directory.changed(function)
     return function
 
 
-def _content(version: FunctionVersion) -> VersionContent:
+def content_of(version: FunctionVersion) -> VersionContent:
+    """What it consists of."""
     return VersionContent(
         handler=version.handler,
         package_sha256=version.package_id,
@@ -128,6 +205,18 @@ def _content(version: FunctionVersion) -> VersionContent:
         env_vars=version.env_vars,
         network=version.network,
     )
+
+
+def state_of(function: Function, version: FunctionVersion) -> dict[str, Any]:
+    """For the audit log: the function, and the version that is its newest."""
+    return {
+        "runtime": function.runtime,
+        **{key: getattr(function, key) for key in UNVERSIONED},
+        "tags": _tags_of(function),
+        "version": version.version,
+        "code_hash": version.package_id,
+        **{key: getattr(version, key) for key in VERSIONED},
+    }
 
 
 def _replaced(content: VersionContent, given: Mapping[str, Any]) -> VersionContent:
@@ -154,6 +243,10 @@ def _add_version(function: Function, content: VersionContent) -> FunctionVersion
     allowance.admit(function, version)
     builds.prepare(function, version)
     return version
+
+
+def _tags_of(function: Function) -> list[str]:
+    return list(function.tag_rows.order_by("pk").values_list("name", flat=True))
 
 
 def _set_tags(function: Function, tags: Sequence[str]) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, environments, rollouts, secrets, tasks, versions
+from functions.api import aliases, bulk, environments, rollouts, secrets, tasks, versions
 from functions.api import functions as api
 
 urlpatterns = [
     path("tasks/<str:reference>", tasks.TaskApi.as_view(), name="task"),
     path("functions", api.FunctionsApi.as_view(), name="functions"),
+    path("functions/bulk-delete", bulk.BulkDeleteApi.as_view(), name="functions-bulk-delete"),
+    path("functions/bulk-update", bulk.BulkUpdateApi.as_view(), name="functions-bulk-update"),
+    path("functions/<str:reference>/clone", api.FunctionCloneApi.as_view(), name="function-clone"),
+    path("functions/<str:reference>/pin", api.FunctionPinApi.as_view(), name="function-pin"),
     path("environments", environments.EnvironmentsApi.as_view(), name="environments"),
     path("environments/<str:reference>", environments.EnvironmentApi.as_view(), name="environment"),
     path("functions/<str:reference>/secrets", secrets.SecretsApi.as_view(), name="function-secrets"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,9 +15,11 @@ from functions import selectors, services
 from functions.models import Function
 from functions.preconditions import etag, expected_from
 from functions.serializers.functions import (
+    FunctionCloneSerializer,
     FunctionCreatedSerializer,
     FunctionCreateSerializer,
     FunctionListSerializer,
+    FunctionPinSerializer,
     FunctionSerializer,
     FunctionUpdateSerializer,
     function_shape,
@@ -145,3 +147,34 @@ class FunctionOnlineApi(APIView):
     @extend_schema(operation_id="function_online", request=None, responses=FunctionSerializer)
     def post(self, request: Request, reference: str) -> Response:
         return Response(_answer(services.function_set_online(reference, online=True)))
+
+
+class FunctionCloneApi(APIView):
+    """Make another function of the same code and configuration. Its secrets, aliases and environments are not taken."""
+
+    serializer_class = FunctionCloneSerializer
+
+    @extend_schema(
+        operation_id="function_clone",
+        request=FunctionCloneSerializer,
+        responses={201: FunctionSerializer},
+        examples=[OpenApiExample("a copy", value={"name": "hello-again"}, request_only=True)],
+    )
+    def post(self, request: Request, reference: str) -> Response:
+        given = FunctionCloneSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        made = services.function_clone(reference, given.validated_data["name"])
+        return Response(_answer(made), status=status.HTTP_201_CREATED)
+
+
+class FunctionPinApi(APIView):
+    """Keep a function at the top of lists: `{"pinned": true}` or `false`; without a body it turns round."""
+
+    serializer_class = FunctionPinSerializer
+
+    @extend_schema(operation_id="function_pin", request=FunctionPinSerializer, responses=FunctionSerializer)
+    def post(self, request: Request, reference: str) -> Response:
+        given = FunctionPinSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        pinned = given.validated_data.get("pinned")
+        return Response(_answer(services.function_pin(reference, pinned=pinned)))

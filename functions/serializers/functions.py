@@ -93,6 +93,7 @@ class FunctionConfigSerializer(serializers.Serializer):
     description = TextField(required=False, allow_blank=True, max_length=4096)
     tags = TagsField(required=False)
     pinned = serializers.BooleanField(required=False)
+    shared = serializers.BooleanField(required=False, help_text="every developer sees and changes it")
     memory_mb = serializers.IntegerField(required=False, min_value=128, max_value=3072)
     timeout_sec = serializers.IntegerField(required=False, min_value=1, max_value=300)
     max_concurrency = serializers.IntegerField(required=False, min_value=0, max_value=10_000)
@@ -113,8 +114,8 @@ class FunctionConfigSerializer(serializers.Serializer):
         return super().to_internal_value(data)
 
 
-class FunctionCreateSerializer(FunctionConfigSerializer):
-    name = TextField(
+def function_name() -> TextField:
+    return TextField(
         max_length=64,
         trim_whitespace=False,
         validators=[
@@ -124,6 +125,10 @@ class FunctionCreateSerializer(FunctionConfigSerializer):
             )
         ],
     )
+
+
+class FunctionCreateSerializer(FunctionConfigSerializer):
+    name = function_name()
     runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
     handler = _handler()
 
@@ -134,6 +139,14 @@ class FunctionUpdateSerializer(FunctionConfigSerializer):
     handler = _handler(required=False)
 
 
+class FunctionCloneSerializer(serializers.Serializer):
+    name = function_name()
+
+
+class FunctionPinSerializer(serializers.Serializer):
+    pinned = serializers.BooleanField(required=False, help_text="absent: the other way round than it is")
+
+
 class FunctionSerializer(serializers.Serializer):
     """A function in an answer."""
 
@@ -142,6 +155,7 @@ class FunctionSerializer(serializers.Serializer):
     description = serializers.CharField(required=False)
     tags = serializers.ListField(child=serializers.CharField())
     pinned = serializers.BooleanField()
+    shared = serializers.BooleanField()
     runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
     handler = serializers.CharField()
     code = serializers.CharField(required=False)
@@ -201,6 +215,7 @@ def function_shape(
         "description": function.description,
         "tags": [row.name for row in function.tag_rows.all()],
         "pinned": function.pinned,
+        "shared": function.shared,
         "runtime": function.runtime,
         "handler": version.handler,
         "code": bytes(version.package.data).decode() if code and version.package.kind == "source" else "",
