@@ -67,7 +67,11 @@ def listen(host: str, port: int) -> socket.socket:
     """The socket that all web processes accept from. Raises StartError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        # Connections inherit it. The server takes an inherited socket for a Unix one and would leave Nagle's algorithm
+        # on: each answer of two writes then waits 40 ms for the client's delayed acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         reason = HOPELESS.get(error.errno or 0, f"can't be used: {error.strerror}")
         raise StartError(

@@ -1,0 +1,136 @@
+"""`python -m tests.bench [--quick] [--json FILE]`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from functions.runtimes import RUNTIMES
+from tests.bench import figures, floors
+from tests.bench.figures import HELLO, Figure
+from tests.bench.load import quantile
+from tests.bench.stack import Stack, running_stack
+
+console = Console()
+
+
+def measure(quick: bool) -> list[Figure]:
+    """All figures, the floors among them."""
+    seconds = 3.0 if quick else 10.0
+    with running_stack() as stack:
+        console.print("platform is up; measuring the floors")
+        bare = floors.celery_round_trip(stack.redis, stack.folder, seconds=seconds / 2)
+        docker_ms = floors.docker_run(RUNTIMES["python3.11"].image, times=3 if quick else 7)
+        table = [
+            Figure("floor: bare Celery round trip, 1 caller", f"p50 {bare['p50_ms']:.2f} ms"),
+            Figure("floor: bare Celery round trips, 16 callers", f"{bare['per_sec_16']:.0f}/s"),
+            Figure("floor: docker run", f"p50 {docker_ms:.0f} ms"),
+        ]
+        table += _memory(stack)
+        stack.create("hello", HELLO)
+        stack.invoke("hello")
+        table += _warm(stack, bare, seconds)
+        table += _starts(stack, 5 if quick else 15)
+        table += _queue(stack, quick)
+    with running_stack({"NIMBUS_PREWARM_PYTHON": "0", "NIMBUS_PREWARM_NODE": "0"}) as stack:
+        table += _cold(stack, docker_ms, 3 if quick else 7)
+    return table
+
+
+def _warm(stack: Stack, bare: dict[str, float], seconds: float) -> list[Figure]:
+    console.print("warm synchronous calls")
+    one = figures.warm(stack, callers=1, seconds=seconds)
+    p50, p95, p99 = (one.quantile(q) for q in (0.5, 0.95, 0.99))
+    ratio = p50 / bare["p50_ms"]
+    table = [
+        Figure("warm sync, 1 caller: p50", f"{p50:.2f} ms", "≤ 5 ms", p50 <= 5),
+        Figure("warm sync, 1 caller: p95", f"{p95:.2f} ms"),
+        Figure("warm sync, 1 caller: p99", f"{p99:.2f} ms", "≤ 25 ms", p99 <= 25),
+        Figure("… p50 against bare Celery", f"{ratio:.2f} ×", "≤ 3 ×", ratio <= 3),
+        Figure("warm sync, 1 caller", f"{one.per_sec:.0f}/s"),
+    ]
+    for callers in (16, 64):
+        load = figures.warm(stack, callers=callers, seconds=seconds)
+        ok = load.errors == 0 and (callers != 16 or load.per_sec >= 250)
+        bar = "≥ 250/s, no error" if callers == 16 else "no error"
+        shown = f"{load.per_sec:.0f}/s, p99 {load.quantile(0.99):.0f} ms, {load.errors} errors"
+        table.append(Figure(f"warm sync, {callers} callers", shown, bar, ok))
+        if callers == 16:
+            share = load.per_sec / bare["per_sec_16"]
+            table.append(Figure("… against bare Celery", f"{share:.2f} ×", "≥ 0.3 ×", share >= 0.3))
+    return table
+
+
+def _starts(stack: Stack, times: int) -> list[Figure]:
+    console.print("first calls, prewarmed")
+    took = figures.first_calls(stack, times=times)
+    p50 = quantile(took, 0.5)
+    return [Figure("first call, prewarmed sandbox there: p50", f"{p50:.1f} ms", "≤ 50 ms", p50 <= 50)]
+
+
+def _cold(stack: Stack, docker_ms: float, times: int) -> list[Figure]:
+    console.print("first calls, no sandbox there")
+    p50 = quantile(figures.cold_calls(stack, times=times), 0.5)
+    ratio = p50 / docker_ms
+    return [
+        Figure("first call, no sandbox there: p50", f"{p50:.0f} ms"),
+        Figure("… against docker run", f"{ratio:.2f} ×", "≤ 1.3 ×", ratio <= 1.3),
+    ]
+
+
+def _queue(stack: Stack, quick: bool) -> list[Figure]:
+    console.print("queued calls")
+    p99 = quantile(figures.accept(stack, count=300 if quick else 1000), 0.99)
+    rate = figures.drain_rate(stack, count=500 if quick else 2000)
+    return [
+        Figure("/async accept: p99", f"{p99:.1f} ms", "≤ 25 ms", p99 <= 25),
+        Figure("/async accepted and run", f"{rate:.0f}/s", "≥ 200/s", rate >= 200),
+    ]
+
+
+def _memory(stack: Stack) -> list[Figure]:
+    told = {process.name: process.rss_mb() for process in stack.processes}
+    told["redis"] = _rss(stack.redis.pid)
+    total = sum(told.values())
+    parts = ", ".join(f"{name} {mb:.0f}" for name, mb in told.items())
+    return [
+        Figure("idle platform", f"{total:.0f} MB ({parts})", "≤ 400 MB", total <= 400),
+        Figure("idle sandbox, Python, prewarmed", f"{figures.sandbox_mb(stack):.0f} MB"),
+    ]
+
+
+def _rss(pid: int) -> float:
+    import psutil
+
+    return float(psutil.Process(pid).memory_info().rss) / 2**20
+
+
+def show(table: list[Figure]) -> None:
+    shown = Table(title="Nimbus bench")
+    for column in ("figure", "measured", "bar", ""):
+        shown.add_column(column)
+    for figure in table:
+        mark = {None: "", True: "[green]ok[/green]", False: "[red]missed[/red]"}[figure.ok]
+        shown.add_row(figure.name, figure.value, figure.bar, mark)
+    console.print(shown)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a third of the time, more noise")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"))
+    given = parser.parse_args()
+    table = measure(given.quick)
+    show(table)
+    rows = [{"figure": f.name, "measured": f.value, "bar": f.bar, "ok": f.ok} for f in table]
+    given.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False))
+    return 1 if any(figure.ok is False for figure in table) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
