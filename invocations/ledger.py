@@ -9,12 +9,14 @@ acknowledgement does no harm.
 from __future__ import annotations
 
 import logging
+import struct
 import time
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, transaction
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -31,6 +33,9 @@ ABANDONED_MS = 5000
 """A record that another writer took and did not acknowledge for so long is taken over."""
 # A backstop should no writer run for long; far above what a second of full load makes.
 MAX_ENTRIES = 200_000
+
+# Trying again does not help: a value out of range, too long or of the wrong kind.
+_NEVER = (DataError, IntegrityError, ValidationError, ValueError, TypeError, OverflowError)
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -52,7 +57,7 @@ def drain_once(client: Redis, writer: str, *, block_ms: int) -> int:
         _make_group(client)
         return 0
     if entries:
-        write([RunRecord.from_bytes(fields[b"r"]) for _, fields in entries if b"r" in fields])
+        _store(entries)
         ids = [entry_id for entry_id, _ in entries]
         pipeline = client.pipeline(transaction=False)
         pipeline.xack(LEDGER, GROUP, *ids)
@@ -81,11 +86,34 @@ def take_over_abandoned(client: Redis, writer: str) -> int:
     except ResponseError:
         return 0
     if entries:
-        write([RunRecord.from_bytes(fields[b"r"]) for _, fields in entries if fields])
+        _store(entries)
         ids = [entry_id for entry_id, _ in entries]
         client.xack(LEDGER, GROUP, *ids)
         client.xdel(LEDGER, *ids)
     return len(entries)
+
+
+def _store(entries: Entries) -> None:
+    """Insert what the entries hold. What is no record, or one that the database will never take, is logged and passed
+    over: it would come back for ever and hold up all that came with it. Raises DatabaseError when it is away."""
+    records = [record for entry_id, fields in entries if fields and (record := _decoded(entry_id, fields))]
+    try:
+        write(records)
+    except _NEVER:
+        for record in records:
+            try:
+                write([record])
+            except _NEVER as error:
+                reason = type(error).__name__
+                log.error("a record can't be stored", extra={"invocation_id": record.id, "reason": reason})
+
+
+def _decoded(entry_id: bytes, fields: dict[bytes, bytes]) -> RunRecord | None:
+    try:
+        return RunRecord.from_bytes(fields[b"r"])
+    except (struct.error, ValueError, TypeError, KeyError) as error:
+        log.error("an entry is no record", extra={"entry": entry_id.decode(), "reason": type(error).__name__})
+        return None
 
 
 def write(records: list[RunRecord]) -> None:
