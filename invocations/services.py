@@ -25,7 +25,7 @@ from invocations.models import Invocation, TriggerType
 from invocations.record import CallMessage
 from nimbus_project.config import config
 from nimbus_project.core import fleet, queue, redis
-from nimbus_project.core.errors import FunctionNotActive, InvalidRequest, TooManyRequests
+from nimbus_project.core.errors import Conflict, FunctionNotActive, InvalidRequest, TooManyRequests
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.queue import Task
 
@@ -77,13 +77,21 @@ def submit(new: NewInvocation) -> Invocation:
         if new.idempotency_key:
             claim = idempotency.claim(new.function.id, new.idempotency_key, new.event, new.id, now)
             if not claim.first:
-                return Invocation.objects.get(pk=claim.invocation_id)
+                return _first_of(claim.invocation_id)
         with _counted(new.function.owner_id, now):
             invocation = _row(new, now)
             lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
         if new.delay_sec <= 0:
             queue.send_after_commit(Task.RUN_INVOCATION, str(invocation.pk))
     return invocation
+
+
+def _first_of(invocation_id: UUID) -> Invocation:
+    """What an idempotency key stands for. Raises Conflict for a synchronous call, which has no row until it ends."""
+    row = Invocation.objects.filter(pk=invocation_id).first()
+    if row is None:
+        raise Conflict("The first request with this Idempotency-Key has not ended yet.", code="idempotency_in_progress")
+    return row
 
 
 @contextmanager
