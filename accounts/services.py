@@ -11,11 +11,12 @@ from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, models, transaction
+from django.forms.models import model_to_dict
 from django.utils import timezone
 
-from accounts import audit, directory, keys, rights
+from accounts import audit, directory, keys, quotas, rights
 from accounts.errors import LastAdmin, UserExists, UserOwnsThings
-from accounts.models import ApiKey, Member
+from accounts.models import ApiKey, Member, Quota
 from accounts.principal import Principal
 from accounts.selectors import api_key_get, role_of, user_get
 from nimbus_project.core.errors import Forbidden, InvalidRequest
@@ -61,21 +62,28 @@ def user_create(*, name: str, role: str, password: str = "", email: str = "") ->
     """A member; without a password it has keys only. Raises UserExists, InvalidRequest for a weak password."""
     user = get_user_model()(username=name, email=email)
     _set_password(user, password)
+    user_store(user, role)
+    return user
+
+
+def user_store(user: User, role: str) -> None:
+    """Save a new user, whose password is set, as a member. Raises UserExists."""
+    name = user.get_username()
     _set_flags(user, role)
     try:
         with transaction.atomic():
             user.save()
-            Member.objects.create(user=user, role=role)
+            user.member = Member.objects.create(user=user, role=role)
             audit.record("user.create", "user", user.pk, name, after=_user_state(user))
     except IntegrityError as error:
         raise UserExists(f"A user named {name} exists already.") from error
-    return user
 
 
 def user_update(reference: str, **given: Any) -> User:
     """Change `role`, `email`, `active`, `password`. All processes see another role at once. Raises UserNotFound,
     LastAdmin, InvalidRequest."""
     with transaction.atomic():
+        _lock_admins()
         user = user_get(reference, for_update=True)
         before = _user_state(user)
         if "role" in given:
@@ -99,6 +107,7 @@ def user_delete(principal: Principal, reference: str) -> None:
     """The user and its keys. What it owns would become everybody's: that is refused. Raises UserNotFound,
     UserOwnsThings, LastAdmin, Forbidden for oneself."""
     with transaction.atomic():
+        _lock_admins()
         user = user_get(reference, for_update=True)
         if user.pk == principal.user_id:
             raise Forbidden("Nobody can delete the account in use. Let another admin do it.")
@@ -116,6 +125,23 @@ def user_delete(principal: Principal, reference: str) -> None:
         directory.changed(f"user:{user_id}")
 
 
+def quota_save(row: Quota, before: dict[str, Any]) -> None:
+    """Store changed limits; all processes see them at once. `before`: the changed fields as they were."""
+    with transaction.atomic():
+        row.save()
+        after = {name: getattr(row, "owner_id" if name == "owner" else name) for name in before}
+        audit.record("quota.update", "quota", row.pk, str(row), before=before, after=after)
+        quotas.changed()
+
+
+def quota_delete(row: Quota) -> None:
+    """The owner has everybody's limits again, or nobody any."""
+    with transaction.atomic():
+        audit.record("quota.delete", "quota", row.pk, str(row), before=model_to_dict(row))
+        row.delete()
+        quotas.changed()
+
+
 def _left_without_owner(user: User) -> list[str]:
     """Plural names of what has this user as its owner and would outlive it, in whatever app."""
     found = []
@@ -127,10 +153,15 @@ def _left_without_owner(user: User) -> list[str]:
     return found
 
 
+def _lock_admins() -> None:
+    """One change of users at a time, seen from the admins' side: two admins who demote each other at once would
+    otherwise both find the other one still there."""
+    list(get_user_model().objects.select_for_update().filter(is_superuser=True).order_by("pk").values_list("pk"))
+
+
 def _keep_an_admin() -> None:
     """Raises LastAdmin when the change leaves nobody who could undo it."""
-    everybody = get_user_model().objects.filter(is_active=True)
-    if not everybody.filter(models.Q(is_superuser=True) | models.Q(member__role=rights.ADMIN)).exists():
+    if not get_user_model().objects.filter(is_active=True, is_superuser=True).exists():
         raise LastAdmin("This is the last active admin. Make another one first.")
 
 

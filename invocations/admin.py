@@ -5,28 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.html import format_html
 
-from invocations.models import IdempotencyKey, Invocation
+from accounts.admin import ReadOnlyAdmin
+from invocations.models import IdempotencyKey, Invocation, InvocationLog
 from invocations.selectors import lines_of
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Invocation)
 class InvocationAdmin(ReadOnlyAdmin):
     list_display = ("id", "function_name", "version", "trigger_type", "status", "attempt", "duration_ms", "created_at")
-    list_filter = ("status", "trigger_type", "runtime", "start_kind")
+    list_filter = ("status", "trigger_type", "runtime", "start_kind", "fault", "created_at")
     search_fields = ("=id", "=request_id", "function_name", "=error_type")
     date_hierarchy = "created_at"
     show_full_result_count = False
@@ -50,6 +39,20 @@ class InvocationAdmin(ReadOnlyAdmin):
 class IdempotencyKeyAdmin(ReadOnlyAdmin):
     list_display = ("key", "function_id", "invocation_id", "created_at")
     search_fields = ("key", "=function_id", "=invocation_id")
+
+
+@admin.register(InvocationLog)
+class InvocationLogAdmin(ReadOnlyAdmin):
+    list_display = ("invocation_id", "function_id", "created_at")
+    search_fields = ("=invocation_id", "=function_id")
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+    exclude = ("lines",)
+    readonly_fields = ("printed",)
+
+    @admin.display(description="Lines")
+    def printed(self, row: InvocationLog) -> str:
+        return _shown(row.lines)
 
 
 def _shown(data: Any) -> str:
