@@ -175,10 +175,10 @@ def test_output_is_bounded(driver: SandboxDriver, language: str) -> None:
 
 def test_destroy_twice_and_before_load(driver: SandboxDriver, language: str) -> None:
     sandbox = boot(driver, BY_LANGUAGE[language])
-    assert sandbox.alive
+    before = sandbox.alive
     sandbox.destroy()
     sandbox.destroy()
-    assert not sandbox.alive
+    assert (before, sandbox.alive) == (True, False)
     with pytest.raises(SandboxError):
         sandbox.load(spec_of(find(language, "echo")), time.monotonic() + 5)
     assert call(sandbox, 1).status is Status.CANCELLED
@@ -194,14 +194,18 @@ def test_loaded_with_another_memory_size(driver: SandboxDriver, language: str) -
 
 
 def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: str) -> None:
-    ready(driver, find(language, "echo")).destroy()  # whatever is made once is made now
+    """A driver may keep a few connections to its engine; a leak grows with every round, those don't."""
     me = psutil.Process()
-    before = (me.num_fds(), threading.active_count())
-    for name in ("echo", "exit_3", "closes_descriptors"):
-        sandbox = ready(driver, find(language, name))
-        call(sandbox, {})
-        sandbox.destroy()
-    assert (me.num_fds(), threading.active_count()) == before
+    counts = [(me.num_fds(), threading.active_count())]
+    for _ in range(8):
+        for name in ("echo", "exit_3", "closes_descriptors"):
+            sandbox = ready(driver, find(language, name))
+            call(sandbox, {})
+            sandbox.destroy()
+        counts.append((me.num_fds(), threading.active_count()))
+        if counts[-1] <= counts[-2]:
+            return
+    pytest.fail(f"descriptors and threads grow with every round: {counts}")
 
 
 def test_what_is_printed_between_calls_comes_with_the_next(tmp_path: Path, language: str) -> None:

@@ -117,9 +117,9 @@ def test_violations(pair: Pair, kind: Kind, head: dict[str, Any], body: bytes) -
 
 
 def test_unasked_frames_end_an_idle_sandbox(pair: Pair) -> None:
-    assert pair.sandbox.alive
+    before = pair.sandbox.alive
     pair.say(Kind.RESULT, {"id": "me"}, b"1")
-    assert not pair.sandbox.alive
+    assert (before, pair.sandbox.alive) == (True, False)
     outcome = pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 5)
     assert (outcome.fault, outcome.error_type) == (Fault.PLATFORM, "SandboxUnavailable")
     with pytest.raises(SandboxError):

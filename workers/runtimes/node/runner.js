@@ -12,8 +12,9 @@ const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
 const { Writable } = require('node:stream');
-const { createRequire } = require('node:module');
+const { createRequire, wrap } = require('node:module');
 const { pathToFileURL } = require('node:url');
+const vm = require('node:vm');
 
 const HELLO = 1, LOAD = 2, LOADED = 3, INVOKE = 4, LOG = 5, RESULT = 6, FAULT = 7, PING = 8, PONG = 9;
 /** Exit code when the connection to the driver is gone, which ends the runner. */
@@ -323,12 +324,22 @@ async function loadModule(file) {
   } catch (error) {
     const unread = error instanceof SyntaxError && String(error.stack).startsWith(file) && ES_MODULE.test(error.message);
     // Newer releases read ES modules here too, but for those that await at their top level.
-    const awaits = error?.code === 'ERR_REQUIRE_ASYNC_MODULE' && error.message.includes(`Requiring ${file}`);
+    const awaits = error?.code === 'ERR_REQUIRE_ASYNC_MODULE' && !isCommonJs(file);
     if (!unread && !awaits) throw error;
   }
   const moduleFile = file.replace(/\.js$/, '.mjs');
   fs.renameSync(file, moduleFile);
   return import(pathToFileURL(moduleFile).href);
+}
+
+/** Whether the file's own text parses as CommonJS; what it requires may be another matter. */
+function isCommonJs(file) {
+  try {
+    new vm.Script(wrap(readFileSync(file, 'utf8')));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The result as JSON text. Throws NamedFault. */

@@ -18,7 +18,11 @@ import time
 import types
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from typing import Any, NoReturn
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HELLO, LOAD, LOADED, INVOKE, LOG, RESULT, FAULT, PING, PONG = range(1, 10)
 PREFIX = struct.Struct(">IBI")
@@ -27,6 +31,7 @@ EXIT_DISCONNECTED = 76
 """Exit code when the connection to the driver is gone, which ends the runner."""
 MAX_ERROR_CHARS = 64 * 1024
 MAX_STACK_FRAMES = 50
+MEMBERS_AT_ONCE = 64
 CO_COROUTINE = 0x80
 CO_VARARGS = 0x04
 
@@ -358,12 +363,12 @@ def load_module(load: dict[str, Any], source: bytes | None, task_dir: str) -> tu
     # A user's json.py must not take the place of the standard library's.
     sys.modules.setdefault(module_name, module)
     loader.exec_module(module)
-    found = getattr(module, name, None)
-    if callable(found):
-        return found, name
+    handler: Any = getattr(module, name, None)
+    if callable(handler):
+        return handler, name
     own = sorted(n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module_name)
     there = f"It has: {', '.join(own[:20])}." if own else "It defines no functions."
-    what = "has no function" if found is None else "has a value that can't be called"
+    what = "has no function" if handler is None else "has a value that can't be called"
     raise Fault("HandlerNotFound", f"The module {module_name!r} {what} named {name!r}. {there}")
 
 
@@ -400,10 +405,12 @@ def signature_text(name: str) -> str:
 
 def encode_result(result: Any, limit: int) -> bytes:
     """The result as JSON text. Raises Fault."""
-    if least_bytes(result, limit) > limit:
-        raise Fault("ResultTooLarge", f"The result is larger than the {limit} bytes that are allowed.")
+    too_large = Fault("ResultTooLarge", f"The result is larger than the {limit} bytes that are allowed.")
+    least, seen_all = least_bytes(result, limit)
+    if least > limit:
+        raise too_large
     try:
-        text = encode_json(result)
+        text = encode_json(result) if seen_all else encode_by_parts(result, limit)
     except TypeError as error:
         raise Fault("ResultNotJson", f"The result can't be written as JSON: {error}.") from None
     except ValueError as error:
@@ -421,11 +428,44 @@ def encode_result(result: Any, limit: int) -> bytes:
             body = sound(text).encode()
         if len(body) <= limit:
             return body
-    raise Fault("ResultTooLarge", f"The result is larger than the {limit} bytes that are allowed.")
+    raise too_large
 
 
-def least_bytes(result: Any, limit: int) -> int:
-    """A lower bound of the JSON text's length, from a look at the first few values: spares encoding the hopeless."""
+def encode_by_parts(result: Any, limit: int) -> str:
+    """As `encode_json`, but it stops soon after `limit` characters: what can't be sent must not fill the memory."""
+    parts, total = [], 0
+    for part in json_parts(result, 0):
+        parts.append(part)
+        total += len(part)
+        if total > limit:
+            break
+    return "".join(parts)
+
+
+def json_parts(value: Any, depth: int) -> Iterator[str]:
+    """The JSON text in pieces: many members go some at a time, few one by one with a look inside."""
+    if depth > 3 or not value or type(value) not in (list, dict):
+        yield encode_json(value)
+        return
+    is_list = type(value) is list
+    step = 1 if len(value) <= MEMBERS_AT_ONCE else MEMBERS_AT_ONCE
+    members = iter(value if is_list else value.items())
+    opening = "[" if is_list else "{"
+    while some := list(islice(members, step)):
+        yield opening
+        opening = ","
+        if step > 1:
+            yield encode_json(some if is_list else dict(some))[1:-1]
+        elif is_list:
+            yield from json_parts(some[0], depth + 1)
+        else:
+            yield encode_json({some[0][0]: 0})[1:-2]
+            yield from json_parts(some[0][1], depth + 1)
+    yield "]" if is_list else "}"
+
+
+def least_bytes(result: Any, limit: int) -> tuple[int, bool]:
+    """A lower bound of the JSON text's length, from a look at the first few values, and whether those were all."""
     total, stack, looks = 0, [result], 200
     while stack and looks and total <= limit:
         looks -= 1
@@ -439,7 +479,7 @@ def least_bytes(result: Any, limit: int) -> int:
         elif kind is dict:
             total += 4 * len(value)
             stack.extend(item for _, item in zip(range(looks), value.values(), strict=False))
-    return total
+    return total, looks > 0 and not stack
 
 
 def message_of(error: BaseException) -> str:
