@@ -23,8 +23,13 @@ app.conf.update(
     imports=["workers.tasks"],
     beat_schedule={
         "sweep": {"task": str(Task.SWEEP), "schedule": config().sweep_interval_sec},
-        # Each look is as good as the next one: those that busy workers did not get to are dropped.
-        "rollouts": {"task": str(Task.ROLLOUTS), "schedule": ROLLOUTS_EVERY_SEC, "options": {"expires": 5.0}},
+        "rollouts": {
+            "task": str(Task.ROLLOUTS),
+            "schedule": ROLLOUTS_EVERY_SEC,
+            # Not behind a backlog of queued invocations: a bad version must go back while it is called. Each look is as
+            # good as the next one, so those that nobody got to are dropped.
+            "options": {"queue": "sync", "expire_seconds": 5},
+        },
     },
     beat_max_loop_interval=1,
 )
