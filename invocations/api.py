@@ -29,7 +29,7 @@ from invocations.serializers import (
     InvokeAnswerSerializer,
     LogListSerializer,
     QuotaSerializer,
-    StatsSerializer,
+    PlatformStatsSerializer,
     invocation_row_shape,
     invocation_shape,
     log_line_shapes,
@@ -192,6 +192,6 @@ class QuotaApi(APIView):
 class StatsApi(APIView):
     """Functions, and the invocations of the last 24 hours, in numbers."""
 
-    @extend_schema(operation_id="stats_get", responses=StatsSerializer)
+    @extend_schema(operation_id="stats_get", responses=PlatformStatsSerializer)
     def get(self, request: Request) -> Response:
         return Response(statistics.statistics(timezone.now()))

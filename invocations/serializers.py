@@ -104,13 +104,13 @@ class QuotaSerializer(serializers.Serializer):
     code_usage_percent = serializers.FloatField()
 
 
-class StatsHourSerializer(serializers.Serializer):
+class PlatformHourSerializer(serializers.Serializer):
     hour = serializers.DateTimeField(help_text="when it began")
     invocations = serializers.IntegerField()
     by_status = serializers.DictField(child=serializers.IntegerField())
 
 
-class StatsSerializer(serializers.Serializer):
+class PlatformStatsSerializer(serializers.Serializer):
     """At most a few seconds old. Invocations are those of the hour under way and the 23 before."""
 
     functions = serializers.IntegerField()
@@ -119,7 +119,7 @@ class StatsSerializer(serializers.Serializer):
     invocations = serializers.IntegerField()
     by_status = serializers.DictField(child=serializers.IntegerField())
     by_runtime = serializers.DictField(child=serializers.IntegerField())
-    by_hour = StatsHourSerializer(many=True)
+    by_hour = PlatformHourSerializer(many=True)
 
 
 class InvokeAnswerSerializer(serializers.Serializer):
