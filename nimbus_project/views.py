@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import orjson
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 from prometheus_client import REGISTRY as PROCESS_REGISTRY
 from redis.exceptions import RedisError
@@ -16,21 +19,43 @@ from accounts import permissions
 from accounts.principal import principal_var
 from nimbus_project.config import config
 from nimbus_project.core import fleet, redis
-from nimbus_project.core.errors import NimbusError, NotFound
+from nimbus_project.core.errors import MethodNotAllowed, NimbusError, NotFound
 from nimbus_project.core.logging import request_id_var
 
 log = logging.getLogger("nimbus.views")
 
+View = Callable[[HttpRequest], HttpResponse]
 
-def health(request: HttpRequest) -> JsonResponse:
+_READING = ("GET", "HEAD")
+
+
+def reading(view: View) -> View:
+    """GET and HEAD; any other method is told so in the one error shape, and before Django asks it for a CSRF token."""
+
+    @csrf_exempt
+    @wraps(view)
+    def checked(request: HttpRequest) -> HttpResponse:
+        if request.method in _READING:
+            return view(request)
+        answer = _error(MethodNotAllowed(f'Method "{request.method}" not allowed.'))
+        answer["Allow"] = ", ".join(_READING)
+        return answer
+
+    return checked
+
+
+@reading
+def health(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "healthy"})
 
 
-def live(request: HttpRequest) -> JsonResponse:
+@reading
+def live(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "alive"})
 
 
-def ready(request: HttpRequest) -> JsonResponse:
+@reading
+def ready(request: HttpRequest) -> HttpResponse:
     """200 when a call could be answered now, else 503 with what is down."""
     down = {name: reason for name, check in _CHECKS.items() if (reason := check())}
     if down:
@@ -65,6 +90,7 @@ def _worker() -> str:
 _CHECKS = {"database": _database, "redis": _redis, "worker": _worker}
 
 
+@reading
 def metrics(request: HttpRequest) -> HttpResponse:
     """Web and workers together, where they share a folder of metrics files. For readers: function names are in it."""
     try:
@@ -78,6 +104,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
     return _error(NotFound("There is nothing at this address."))
 
