@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -56,6 +56,8 @@ def _translate(exc: Exception) -> NimbusError | None:
             return Forbidden(str(exc) or "This is not allowed.")
         case RequestDataTooBig():
             return TooLarge("The request body is too large.")
+        case SuspiciousOperation():
+            return InvalidRequest("The request could not be understood.")
         case exceptions.NotAcceptable() | exceptions.ParseError():
             return InvalidRequest(str(exc.detail))
         case exceptions.APIException() if exc.status_code < status.HTTP_500_INTERNAL_SERVER_ERROR:
