@@ -85,7 +85,7 @@ class ApiKeysApi(APIView):
         given = _checked(ApiKeyCreateSerializer(data=request.data))
         owner = self._owner(given.pop("user", ""))
         role = given.pop("role", "") or self._role(owner)
-        row, text = services.api_key_create(owner, role=role, **given)
+        row, text = services.api_key_create(owner, role=role, giver=principal_var.get().role, **given)
         return Response(api_key_shape(row) | {"key": text}, status=status.HTTP_201_CREATED)
 
     def _role(self, owner: Any) -> str:

@@ -116,11 +116,11 @@ def note_use(prefix: str, now: float) -> None:
 def write_uses() -> int:
     """Store when keys were last used. The count of keys. Raises DatabaseError."""
     written = 0
-    for prefix in list(_used):
-        at = datetime.fromtimestamp(_used[prefix], UTC)
+    for prefix, used in list(_used.items()):
+        at = datetime.fromtimestamp(used, UTC)
         ApiKey.objects.filter(prefix=prefix).exclude(last_used_at__gt=at).update(last_used_at=at)
-        # A use after the read above stays for the next round.
-        if _used.get(prefix) == at.timestamp():
+        # A use since then stays for the next round.
+        if _used.get(prefix) == used:
             _used.pop(prefix, None)
         written += 1
     return written

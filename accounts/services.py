@@ -22,9 +22,14 @@ from accounts.selectors import api_key_get, role_of, user_get
 from nimbus_project.core.errors import Forbidden, InvalidRequest
 
 
-def api_key_create(owner: User, *, name: str, role: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """The stored key and its text, which nobody can show again. Raises InvalidRequest for a role above the owner's or
-    an end in the past."""
+def api_key_create(
+    owner: User, *, name: str, role: str, expires_at: datetime | None = None, giver: str = rights.ADMIN
+) -> tuple[ApiKey, str]:
+    """The stored key and its text, which nobody can show again. `giver` is the role of who asks. Raises InvalidRequest
+    for a role above the owner's or an end in the past, Forbidden for one above the giver's: a lesser key of a mightier
+    user must not make itself a mightier one."""
+    if not rights.may_give(giver, role):
+        raise Forbidden(f"The role {giver} may not give out a key of the role {role}.")
     if not rights.may_give(role_of(owner), role):
         message = f"{owner.get_username()} can't have a key of this role: a key does no more than its owner."
         raise InvalidRequest(f"role: {message}", details={"role": [message]})

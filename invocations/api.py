@@ -1,5 +1,5 @@
-"""Routes of invocations under Django: reading, cancelling, replaying. The calls themselves are in hot.py; their two
-classes here put them into the schema and the browsable API and answer where there is no entrance before Django."""
+"""Routes of invocations under Django: reading, cancelling, replaying. The calls themselves are in hot.py, the streams
+in live.py; their classes here put them into the schema and answer where there is no entrance before Django."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from invocations.serializers import (
     InvocationSerializer,
     InvokeAnswerSerializer,
     LogListSerializer,
-    QuotaSerializer,
     PlatformStatsSerializer,
+    QuotaSerializer,
     invocation_row_shape,
     invocation_shape,
     log_line_shapes,
@@ -86,6 +86,25 @@ class AsyncApi(APIView):
         responses={202: AcceptedSerializer},
     )
     def post(self, request: Request, reference: str) -> Response:
+        raise _only_by_the_entrance()
+
+
+_EVENTS = {(200, "text/event-stream"): OpenApiTypes.STR}
+
+
+class FunctionLogsStreamApi(APIView):
+    """`log` events (Server-Sent Events) of all invocations of a function, from now on."""
+
+    @extend_schema(operation_id="function_logs_stream", responses=_EVENTS)
+    def get(self, request: Request, reference: str) -> Response:
+        raise _only_by_the_entrance()
+
+
+class InvocationStreamApi(APIView):
+    """`log` events (Server-Sent Events) of one invocation from its first line on, then one `end`."""
+
+    @extend_schema(operation_id="invocation_stream", responses=_EVENTS)
+    def get(self, request: Request, reference: str) -> Response:
         raise _only_by_the_entrance()
 
 

@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import pytest
 
 from nimbus_project.config import ROOT, config
 from tests.integration.plane import Api, clean, living_workers, wait_until
-from tests.services import RedisServer
+from tests.services import RedisServer, free_port
 
 
 @pytest.fixture
@@ -102,3 +104,72 @@ def _test_database_url() -> str:
     if url.scheme == "sqlite":
         return f"sqlite:///{name}"
     return urlunsplit(url._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+def locked_entrance(
+    redis_server: RedisServer, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Api]:
+    """An entrance of its own that requires keys, on tables that are emptied afterwards."""
+    yield from _entrance_with(monkeypatch, NIMBUS_REQUIRE_KEYS="true")
+
+
+@pytest.fixture
+def limited_entrance(
+    redis_server: RedisServer, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Api]:
+    """As `locked_entrance`, with 10 requests a minute for a key and 25 for an address."""
+    limits = {"NIMBUS_RATE_LIMIT_PER_MIN": "10", "NIMBUS_RATE_LIMIT_ADDRESS_PER_MIN": "25"}
+    yield from _entrance_with(monkeypatch, NIMBUS_REQUIRE_KEYS="true", **limits)
+
+
+def _entrance_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[Api]:
+    from accounts import directory as known_keys
+    from functions import directory
+    from nimbus_project.asgi import Entrance, django_application
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config.cache_clear()
+    known_keys.forget_all()
+    directory.forget_all()
+    api = Api(Entrance(django_application))
+    try:
+        yield api
+    finally:
+        api.close()
+        for name in environment:
+            monkeypatch.delenv(name)
+        config.cache_clear()
+
+
+@pytest.fixture
+def second_process(locked_entrance: Api, tmp_path: Path) -> Iterator[str]:
+    """The address of another web process on the same database and Redis, which requires keys too."""
+    with web_process(tmp_path, NIMBUS_REQUIRE_KEYS="true") as address:
+        yield address
+
+
+@contextmanager
+def web_process(folder: Path, **environment: str) -> Iterator[str]:
+    """A web process on the database of the tests; its address."""
+    port = free_port()
+    output = folder / "web"
+    command = [sys.executable, "-m", "uvicorn", "nimbus_project.asgi:application", "--port", str(port)]
+    values = os.environ | {"DATABASE_URL": _test_database_url(), "NIMBUS_REDIS_URL": config().redis} | environment
+    with output.open("wb") as file:
+        process = subprocess.Popen([*command, "--no-proxy-headers"], cwd=ROOT, env=values, stdout=file, stderr=file)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: _answers(address) or _ended(process, output), "the second process", within_sec=30)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health").status_code == 200
+    except httpx.TransportError:
+        return False
