@@ -20,4 +20,5 @@ ENV LANG=C.UTF-8
 USER 65532:65532
 WORKDIR /var/task
 # tini reaps what user code leaves behind and gives signals their usual meaning.
-ENTRYPOINT ["tini", "--", "node", "/opt/nimbus/runner.js"]
+# A heap limit is set at start and a prewarmed sandbox may be given more memory later: the container's limit is the one that counts.
+ENTRYPOINT ["tini", "--", "node", "--max-old-space-size=3072", "/opt/nimbus/runner.js"]
