@@ -1,7 +1,7 @@
-"""The runtime images: what is in them, whether they are up to date, and how they are made.
+"""The images of runtimes and builders: what is in them, whether they are up to date, and how they are made.
 
-An image carries the sha256 of its Dockerfile and runner. The same digest: nothing to do. The base comes from a
-registry when one answers at once, else from this machine's Debian mirror (`workers.debian`).
+An image carries the sha256 of its Dockerfile and our programs in it. The same digest: nothing to do. The base comes
+from a registry when one answers at once, else from this machine's Debian mirror (`workers.debian`).
 """
 
 from __future__ import annotations
@@ -24,18 +24,41 @@ from rich.console import Console
 from functions.runtimes import RUNTIMES, Runtime
 from nimbus_project.config import ROOT, config
 from workers.debian import BaseImageError, make_base
+from workers.toolchain import TOOLCHAINS, builder_image
 
 LineSink = Callable[[str], None]
 
 DIGEST_LABEL = "nimbus.source"
 DOCKERFILES = ROOT / "deploy" / "runtimes"
 RUNNERS = ROOT / "workers" / "runtimes"
+BUILDER_DOCKERFILES = ROOT / "deploy" / "builders"
+"""`<toolchain>.Dockerfile`, and beside it `<toolchain>/`: the builder's program."""
 
 _FROM_DEBIAN = re.compile(r"^FROM\s+(debian:([a-z]+)-slim)\s*$", re.MULTILINE)
 
 
 class ImageError(Exception):
     """An image could not be made; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """The image that a toolchain's builds run in."""
+
+    name: str
+    """As `build_runtimes` takes it: ``builder-go``."""
+    folder: str
+    """The toolchain: ``go``."""
+    image: str
+
+
+Recipe = Runtime | Builder
+"""What an image is made by."""
+
+BUILDERS: dict[str, Builder] = {
+    f"builder-{toolchain}": Builder(f"builder-{toolchain}", toolchain, builder_image(toolchain))
+    for toolchain in TOOLCHAINS
+}
 
 
 class ImageStore(Protocol):
@@ -62,7 +85,7 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What became of one runtime's image."""
+    """What became of one image."""
 
     runtime: str
     image: str
@@ -93,28 +116,48 @@ class Progress:
                 self.note(runtime, f"{title}  {mark}", time.monotonic() - began)
 
     def note(self, runtime: str, text: str, seconds: float) -> None:
-        self._console.print(f"{seconds:7.1f} s  {runtime:<12}{text}")
+        self._console.print(f"{seconds:7.1f} s  {runtime:<16}{text}")
 
 
-def image_tag(runtime: Runtime) -> str:
+def recipes() -> dict[str, Recipe]:
+    """All that can be built, by name: the runtimes in the catalogue's order, then the builders."""
+    every: dict[str, Recipe] = {**RUNTIMES, **BUILDERS}
+    return {name: recipe for name, recipe in every.items() if _dockerfile(recipe).is_file()}
+
+
+def image_tag(recipe: Recipe) -> str:
     """The image's full name on this installation."""
-    return config().docker_image_prefix + runtime.image
+    return config().docker_image_prefix + recipe.image
 
 
-def image_sources(runtime: Runtime) -> dict[str, bytes]:
-    """What the image is made of, by path in the build context, sorted. Raises ImageError."""
-    dockerfile = DOCKERFILES / f"{runtime.folder}.Dockerfile"
-    runner = RUNNERS / runtime.folder
+def image_sources(recipe: Recipe) -> dict[str, bytes]:
+    """What the image is made of, by path in the build context, sorted: ``runner/`` is the runner's folder, ``builder/``
+    the builder's program. Raises ImageError."""
+    dockerfile = _dockerfile(recipe)
     if not dockerfile.is_file():
         raise ImageError(f"{dockerfile} is missing")
     files = {"Dockerfile": dockerfile.read_bytes()}
-    for path in sorted(runner.rglob("*")):
-        inner = path.relative_to(runner)
+    if isinstance(recipe, Builder):
+        files |= _files_below(BUILDER_DOCKERFILES / recipe.folder, "builder")
+    # A builder has them too: what it makes must fit the runner.
+    runner = _files_below(RUNNERS / recipe.folder, "runner")
+    if not runner and isinstance(recipe, Runtime):
+        raise ImageError(f"{RUNNERS / recipe.folder} holds no runner")
+    return files | runner
+
+
+def _dockerfile(recipe: Recipe) -> Path:
+    return (BUILDER_DOCKERFILES if isinstance(recipe, Builder) else DOCKERFILES) / f"{recipe.folder}.Dockerfile"
+
+
+def _files_below(folder: Path, name: str) -> dict[str, bytes]:
+    """By path, with `name` in place of the folder's; without what is hidden or compiled."""
+    found: dict[str, bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
         if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inner.parts):
-            files[f"runner/{inner.as_posix()}"] = path.read_bytes()
-    if len(files) == 1:
-        raise ImageError(f"{runner} holds no runner")
-    return files
+            found[f"{name}/{inner.as_posix()}"] = path.read_bytes()
+    return found
 
 
 def digest(sources: dict[str, bytes]) -> str:
@@ -126,7 +169,7 @@ def digest(sources: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def is_current(runtime: Runtime, store: ImageStore) -> bool:
+def is_current(runtime: Recipe, store: ImageStore) -> bool:
     """Whether the image is there and was made of these sources."""
     return store.label(image_tag(runtime), DIGEST_LABEL) == digest(image_sources(runtime))
 
@@ -134,12 +177,13 @@ def is_current(runtime: Runtime, store: ImageStore) -> bool:
 def build_runtimes(
     names: Iterable[str], store: ImageStore, *, force: bool = False, progress: Progress | None = None
 ) -> list[Built]:
-    """Build these runtimes in this order. Raises ImageError at the first that can't be made."""
+    """Build these runtimes' and builders' images in this order. Raises ImageError at the first that can't be made."""
     shown = progress or Progress(quiet=True)
-    return [build_runtime(RUNTIMES[name], store, force=force, progress=shown) for name in names]
+    every: dict[str, Recipe] = {**RUNTIMES, **BUILDERS}
+    return [build_runtime(every[name], store, force=force, progress=shown) for name in names]
 
 
-def build_runtime(runtime: Runtime, store: ImageStore, *, force: bool, progress: Progress) -> Built:
+def build_runtime(runtime: Recipe, store: ImageStore, *, force: bool, progress: Progress) -> Built:
     """Make one image unless it is up to date. Of several builders at once one builds, the rest find it done.
 
     Raises ImageError. Images that have lost their tag are removed, also where the build fails.
@@ -156,7 +200,7 @@ def build_runtime(runtime: Runtime, store: ImageStore, *, force: bool, progress:
         store.drop_untagged()
 
 
-def _build(runtime: Runtime, store: ImageStore, force: bool, progress: Progress, began: float) -> Built:
+def _build(runtime: Recipe, store: ImageStore, force: bool, progress: Progress, began: float) -> Built:
     tag, sources = image_tag(runtime), image_sources(runtime)
     base = _ensure_base(runtime, sources["Dockerfile"].decode(), store, progress)
     with progress.step(runtime.name, f"build {tag}") as on_line:
@@ -166,7 +210,7 @@ def _build(runtime: Runtime, store: ImageStore, force: bool, progress: Progress,
     return Built(runtime=runtime.name, image=tag, action="built", base=base, seconds=seconds, size_bytes=size)
 
 
-def _up_to_date(runtime: Runtime, store: ImageStore, progress: Progress, began: float) -> Built:
+def _up_to_date(runtime: Recipe, store: ImageStore, progress: Progress, began: float) -> Built:
     tag = image_tag(runtime)
     seconds = time.monotonic() - began
     progress.note(runtime.name, f"{tag}  [green]up to date[/green]", seconds)
@@ -175,7 +219,7 @@ def _up_to_date(runtime: Runtime, store: ImageStore, progress: Progress, began: 
 
 
 def _ensure_base(
-    runtime: Runtime, dockerfile: str, store: ImageStore, progress: Progress
+    runtime: Recipe, dockerfile: str, store: ImageStore, progress: Progress
 ) -> Literal["present", "pulled", "made"]:
     match = _FROM_DEBIAN.search(dockerfile)
     if match is None:
@@ -201,11 +245,11 @@ def _ensure_base(
 
 
 @contextmanager
-def _only_builder(runtime: Runtime, progress: Progress) -> Iterator[None]:
-    """One builder of this runtime on this node at a time, whichever process it is in."""
+def _only_builder(runtime: Recipe, progress: Progress) -> Iterator[None]:
+    """One process builds this image on this node at a time, whichever process it is in."""
     folder = config().var_dir / "run"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / f"build-{runtime.folder}.lock").open("w") as lock:
+    with (folder / f"build-{runtime.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,8 +1,8 @@
 """The builder's seam: what turns sources into an artifact, apart from everything else.
 
 A builder is an image (or, with the process driver, what is installed) with one program: it reads a tar of the sources
-from stdin, writes the artifact (a gzipped tar of a folder) to stdout and the compiler's log to stderr, and exits with 0,
-or with 1 when the user's code is to blame.
+from stdin, writes the artifact (a gzipped tar of a folder) to stdout and the compiler's log to stderr, and exits with
+0, or with 1 when the user's code is to blame.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 LineSink = Callable[[str], None]
+
+TOOLCHAINS = ("python", "node", "go", "wasm")
+"""Every toolchain there may be; one without its Dockerfile in ``deploy/builders`` is not there yet."""
+
+
+def builder_image(toolchain: str) -> str:
+    """The tag of its image, without the installation's prefix."""
+    return f"nimbus/builder-{toolchain}:1"
 
 
 class BuildError(Exception):

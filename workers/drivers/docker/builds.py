@@ -20,7 +20,7 @@ from functions.artifacts import MAX_ARTIFACT_BYTES
 from nimbus_project.config import MIB, Config
 from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
 from workers.drivers.docker.limits import RUNNER_UID
-from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink
+from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image
 
 log = logging.getLogger("nimbus.builds")
 
@@ -43,7 +43,7 @@ class DockerToolchains:
         self._running: set[str] = set()
 
     def image(self, toolchain: str) -> str:
-        return f"{self._settings.docker_image_prefix}nimbus/builder-{toolchain}:1"
+        return self._settings.docker_image_prefix + builder_image(toolchain)
 
     def build(self, job: BuildJob, on_line: LineSink, deadline: float) -> BuildResult:
         """See `Toolchains.build`."""
@@ -54,7 +54,8 @@ class DockerToolchains:
                 killed = bool(self._api.inspect_container(container)["State"]["OOMKilled"])
         except ImageNotFound as error:
             raise BuildError(
-                f"The image {self.image(job.toolchain)} is missing. Build it with: python manage.py build_runtimes"
+                f"The image {self.image(job.toolchain)} is missing. Build it with: "
+                f"python manage.py build_runtimes builder-{job.toolchain}"
             ) from error
         except TimeoutError:
             return BuildResult(artifact=None, error="The build took too long and was stopped.")
