@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
+MAX_ARTIFACT_BYTES = 50 * 1024 * 1024
+"""Of an artifact as it is stored, compressed."""
+
+
 class ArtifactKind(StrEnum):
     """What a sandbox is given to run."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from django.utils import timezone
 from functions import artifacts, builds, packages
 from functions.models import BuildTask, FunctionVersion, PackageKind
 from functions.runtimes import RUNTIMES
-from functions.spec import ArtifactKind
+from functions.spec import MAX_ARTIFACT_BYTES, ArtifactKind
 from workers.toolchain import BuildError, BuildJob, BuildResult
 
 if TYPE_CHECKING:
@@ -83,9 +82,9 @@ def _build(worker: Worker, task: BuildTask) -> None:
         builds.give_back(task)
     elif result.artifact is None:
         builds.fail(task, _reason(result, told), told.text)
-    elif len(result.artifact) > artifacts.MAX_ARTIFACT_BYTES:
+    elif len(result.artifact) > MAX_ARTIFACT_BYTES:
         size = len(result.artifact)
-        builds.fail(task, f"The artifact has {size} bytes; at most {artifacts.MAX_ARTIFACT_BYTES} fit.", told.text)
+        builds.fail(task, f"The artifact has {size} bytes; at most {MAX_ARTIFACT_BYTES} fit.", told.text)
     else:
         kind = _KINDS.get(version.function.runtime, ArtifactKind.TREE)
         builds.succeed(task, kind, result.artifact, told.text)

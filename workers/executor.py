@@ -211,11 +211,11 @@ def _run_row(worker: Worker, row: Invocation) -> None:
         wait_sec = worker.settings.queue_wait_sec
         start, outcome = run(worker, spec, context, bytes(row.input), wait_sec, run_log)
     lifecycle.finish(row, outcome, start, timezone.now(), random.random())
-    _announce_end(worker, row, outcome, run_log)
+    _announce_end(worker, outcome, run_log)
     _count(row.function_name, row.runtime, start, outcome)
 
 
-def _announce_end(worker: Worker, row: Invocation, outcome: Outcome, run_log: RunLog) -> None:
+def _announce_end(worker: Worker, outcome: Outcome, run_log: RunLog) -> None:
     try:
         pipeline = worker.client.pipeline(transaction=False)
         worker.shipper.end(pipeline, run_log, outcome.status, always=True)

@@ -4,6 +4,7 @@ two at once do no harm."""
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 from django.utils import timezone
 
@@ -25,7 +26,7 @@ def sweep() -> None:
     """Give expired leases back, send what is due and has no message."""
     now = timezone.now()
     lost = lifecycle.expire_leases(now)
-    waiting = redis.connection().llen("async")
+    waiting = cast(int, redis.connection().llen("async"))
     resend_after = RESEND_EMPTY_SEC if waiting == 0 else RESEND_FULL_SEC
     ids = lifecycle.due(now, resend_after_sec=resend_after, limit=SEND_AT_ONCE) if waiting < SEND_AT_ONCE else []
     for invocation_id in ids:
