@@ -105,6 +105,28 @@ def point(function: Function, name: str, version: int) -> Alias:
     return alias
 
 
+def put(function: Function, name: str, *, weights: GivenWeights, description: str) -> Alias:
+    """Make it or set both. Under the function's row lock. While the function has no version that can run, its aliases
+    may name versions that are being built. Raises AliasBusy, InvalidRequest."""
+    check_name(name)
+    if function.latest_version:
+        checked_weights(function, weights)
+    elif problem := weights_problem(weights):
+        raise InvalidRequest(problem, details={"routing_config.weights": [problem]})
+    alias = Alias.objects.filter(function=function, name=name).first()
+    if alias is None:
+        return _make(function, name, as_weights(weights), description)
+    check_no_rollout(alias)
+    before = state(alias)
+    alias.description = description
+    alias.weights = as_stored(as_weights(weights))
+    alias.save(update_fields=["weights", "description", "updated_at"])
+    if state(alias) != before:
+        audit.record("alias.update", "alias", alias.pk, _full_name(alias), before=before, after=state(alias))
+    directory.changed(function)
+    return alias
+
+
 def move(alias: Alias, weights: Weights) -> None:
     """Set the weights, under the function's row lock; every process hears of it."""
     alias.weights = as_stored(weights)

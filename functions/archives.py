@@ -6,8 +6,11 @@ A zip's directory can lie about sizes, so files are read with a bound as well (C
 from __future__ import annotations
 
 import io
+import lzma
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 
 from nimbus_project.core.errors import InvalidRequest
@@ -16,9 +19,24 @@ MAX_FILES = 10_000
 MAX_UNPACKED_BYTES = 250 * 1024 * 1024
 MAX_NAME = 512
 
+# What zipfile and the decompressors below it raise for bytes that are none, encrypted, or damaged on purpose.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    OSError,
+)
+
 
 def check(data: bytes, *, max_bytes: int) -> list[str]:
-    """The names of the files of a zip, `/`-separated, none outside its folder. Raises InvalidRequest with the reason."""
+    """The names of the files of a zip, `/`-separated, none outside its folder. Raises InvalidRequest with the
+    reason."""
     if len(data) > max_bytes:
         raise _refused(f"is {len(data)} bytes long; at most {max_bytes} are allowed")
     try:
@@ -28,7 +46,7 @@ def check(data: bytes, *, max_bytes: int) -> list[str]:
                 raise _refused(f"has {len(infos)} entries; at most {MAX_FILES} are allowed")
             names = [_checked_name(info) for info in infos]
             _check_sizes(archive, infos)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise _refused(f"is not a zip that can be read: {error}") from error
     files = [name for name, info in zip(names, infos, strict=True) if not info.is_dir()]
     if not files:

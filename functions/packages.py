@@ -41,12 +41,30 @@ def upload_from(runtime: str, given: Mapping[str, Any]) -> Upload | None:
     (field,) = present
     if field == "code":
         return Upload(PackageKind.SOURCE, given["code"].encode())
-    data = _decoded(field, given[field])
-    if field == "archive":
-        archives.check(data, max_bytes=MAX_BINARY_BYTES)
-        return Upload(PackageKind.ARCHIVE, data)
-    _check_binary(runtime, data)
-    return Upload(PackageKind.BINARY, data)
+    return checked_upload(runtime, PackageKind(field), _decoded(field, given[field]))
+
+
+def checked_upload(runtime: str, kind: PackageKind, data: bytes) -> Upload:
+    """Bytes that came some other way than as a field of a request. Raises InvalidRequest."""
+    match kind:
+        case PackageKind.ARCHIVE:
+            archives.check(data, max_bytes=MAX_BINARY_BYTES)
+        case PackageKind.BINARY:
+            _check_binary(runtime, data)
+        case PackageKind.SOURCE:
+            _check_source(data)
+    return Upload(kind, data)
+
+
+def _check_source(data: bytes) -> None:
+    if len(data) > MAX_SOURCE_BYTES:
+        raise _wrong("code", f"Is {len(data)} bytes long; at most {MAX_SOURCE_BYTES} (512 KiB) are allowed.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise _wrong("code", "Must be UTF-8 text.") from error
+    if not text.strip() or "\0" in text:
+        raise _wrong("code", "Must not be blank or have NUL characters.")
 
 
 def _decoded(field: str, text: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, bulk, environments, rollouts, secrets, tasks, versions
+from functions.api import aliases, bulk, environments, rollouts, secrets, tasks, transfer, versions
 from functions.api import functions as api
 
 urlpatterns = [
@@ -12,6 +12,9 @@ urlpatterns = [
     path("functions", api.FunctionsApi.as_view(), name="functions"),
     path("functions/bulk-delete", bulk.BulkDeleteApi.as_view(), name="functions-bulk-delete"),
     path("functions/bulk-update", bulk.BulkUpdateApi.as_view(), name="functions-bulk-update"),
+    path("functions/export", transfer.FunctionsExportApi.as_view(), name="functions-export"),
+    path("functions/import", transfer.FunctionsImportApi.as_view(), name="functions-import"),
+    path("functions/<str:reference>/export", transfer.FunctionExportApi.as_view(), name="function-export"),
     path("functions/<str:reference>/clone", api.FunctionCloneApi.as_view(), name="function-clone"),
     path("functions/<str:reference>/pin", api.FunctionPinApi.as_view(), name="function-pin"),
     path("environments", environments.EnvironmentsApi.as_view(), name="environments"),

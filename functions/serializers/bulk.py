@@ -9,11 +9,12 @@ from rest_framework import serializers
 from functions.bulk import MAX_ITEMS, BulkResult
 from functions.models import FunctionStatus
 from functions.serializers.functions import TagsField, TextField
+from functions.serializers.strict import StrictSerializer
 
 _STATUSES = [FunctionStatus.ACTIVE.value, FunctionStatus.OFFLINE.value]
 
 
-class BulkSerializer(serializers.Serializer):
+class BulkSerializer(StrictSerializer):
     ids = serializers.ListField(
         child=TextField(max_length=64, trim_whitespace=False),
         allow_empty=False,

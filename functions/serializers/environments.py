@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -10,9 +10,10 @@ from rest_framework import serializers
 from functions.models import Environment, FunctionEnvironment
 from functions.selectors import NAME_PATTERN
 from functions.serializers.functions import EnvVarsField, TextField
+from functions.serializers.strict import StrictSerializer
 
 
-class EnvironmentCreateSerializer(serializers.Serializer):
+class EnvironmentCreateSerializer(StrictSerializer):
     name = TextField(
         max_length=64,
         trim_whitespace=False,
@@ -26,7 +27,9 @@ class EnvironmentCreateSerializer(serializers.Serializer):
     description = TextField(required=False, allow_blank=True, max_length=4096)
 
 
-class EnvironmentUpdateSerializer(serializers.Serializer):
+class EnvironmentUpdateSerializer(StrictSerializer):
+    passed_over: ClassVar = frozenset({"id", "created_at", "updated_at"})
+
     name = TextField(required=False, help_text="Can't change.")
     description = TextField(required=False, allow_blank=True, max_length=4096)
 
@@ -48,8 +51,10 @@ class EnvironmentListSerializer(serializers.Serializer):
     limit = serializers.IntegerField()
 
 
-class OverridesSerializer(serializers.Serializer):
+class OverridesSerializer(StrictSerializer):
     """What an environment changes of a function. Absent or null: as the version has it."""
+
+    passed_over: ClassVar = frozenset({"environment", "environment_id", "function_id", "updated_at"})
 
     env_vars = EnvVarsField(required=False, help_text="added to the version's; one of the same name wins")
     memory_mb = serializers.IntegerField(required=False, allow_null=True, min_value=128, max_value=3072)

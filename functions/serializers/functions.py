@@ -11,11 +11,10 @@ from rest_framework import serializers
 from functions.models import Function, FunctionStatus, FunctionVersion, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
-from functions.selectors import NAME_PATTERN
+from functions.selectors import MAX_TAGS, NAME_PATTERN
 from functions.usage import Usage
 
 MAX_ENV_BYTES = 4096
-MAX_TAGS = 50
 _HANDLER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_$][A-Za-z0-9_$]*)+\Z"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -78,7 +77,7 @@ class TagsField(serializers.ListField):
         super().__init__(child=tag, max_length=MAX_TAGS, **kwargs)
 
 
-def _handler(*, required: bool = True) -> TextField:
+def handler_name(*, required: bool = True) -> TextField:
     return TextField(
         required=required,
         max_length=128,
@@ -130,13 +129,13 @@ def function_name() -> TextField:
 class FunctionCreateSerializer(FunctionConfigSerializer):
     name = function_name()
     runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
-    handler = _handler()
+    handler = handler_name()
 
 
 class FunctionUpdateSerializer(FunctionConfigSerializer):
     name = TextField(required=False, trim_whitespace=False, help_text="Can't change.")
     runtime = TextField(required=False, trim_whitespace=False, help_text="Can't change.")
-    handler = _handler(required=False)
+    handler = handler_name(required=False)
 
 
 class FunctionCloneSerializer(serializers.Serializer):

@@ -8,9 +8,10 @@ from rest_framework import serializers
 
 from functions.models import Secret
 from functions.serializers.functions import TextField
+from functions.serializers.strict import StrictSerializer
 
 
-class SecretValueSerializer(serializers.Serializer):
+class SecretValueSerializer(StrictSerializer):
     value = TextField(allow_blank=True, trim_whitespace=False, write_only=True, help_text="at most 16 KiB")
 
 
