@@ -97,6 +97,9 @@ def send(task: Task, *args: Any) -> None:
             retry=True,
             retry_policy=_RETRY_POLICY,
             ignore_result=True,
+            # Celery would write the arguments out once more for its logs: payloads don't belong there, and it is slow.
+            argsrepr="",
+            kwargsrepr="",
         )
     except (OperationalError, RedisError, OSError) as error:
         raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
