@@ -15,7 +15,7 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()
 
 from nimbus_project.config import config
-from nimbus_project.core.errors import NimbusError
+from nimbus_project.core.errors import NimbusError, TooLarge
 from nimbus_project.core.http import (
     LOOPBACK_HOSTS,
     AsgiApp,
@@ -149,12 +149,44 @@ class Entrance:
     async def _to_django(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
     ) -> None:
-        limit = config().max_request_bytes
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > limit:
-            await error_answer(too_large(limit), request_id).send(send, request_id)
+        try:
+            scope, receive = await _with_bounded_body(scope, headers, receive)
+        except ClientGone:
+            return
+        except TooLarge as error:
+            await error_answer(error, request_id).send(send, request_id)
             return
         await self._django(scope, receive, _with_headers(send, [(b"x-request-id", request_id.encode())]))
+
+
+async def _with_bounded_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> tuple[Scope, Receive]:
+    """A body that says how long it is, as Django and DRF need it: one in chunks is read here, up to the limit. Raises
+    TooLarge, ClientGone."""
+    limit = config().max_request_bytes
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit():
+        size = int(declared)
+        if size > limit:
+            raise too_large(limit)
+    else:
+        body = await HttpRequest(scope, receive, "").body(limit)
+        size = len(body)
+        receive = _replaying(body, receive)
+        scope = scope | {"headers": [*scope["headers"], (b"content-length", str(size).encode())]}
+    if size == 0:
+        # DRF makes an empty form of an empty body that says it is one, and its fields then all look given.
+        scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] != b"content-type"]}
+    return scope, receive
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """The body once more, whole; then what comes after it."""
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return parts.pop() if parts else await receive()
+
+    return receive_again
 
 
 def _request_id(scope: Scope, headers: dict[bytes, bytes]) -> str:
