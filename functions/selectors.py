@@ -20,6 +20,8 @@ from nimbus_project.core.ids import as_uuid
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]{0,63}$"
 _NAME = re.compile(NAME_PATTERN[1:-1])
+MAX_NAME = 64
+MAX_TAGS = 50
 ORDERINGS = ("name", "created_at", "updated_at", "runtime", "status", "last_deployed_at")
 
 
@@ -38,13 +40,16 @@ class FunctionFilter:
         """Raises InvalidRequest for a value that no function can have."""
         found = cls(
             name=query.get("name", ""),
-            tags=tuple(tag for tag in (part.strip() for part in query.get("tags", "").split(",")) if tag),
+            tags=tuple(dict.fromkeys(tag for part in query.get("tags", "").split(",") if (tag := part.strip()))),
             runtime=query.get("runtime", ""),
             status=query.get("status", ""),
             ordering=query.get("ordering", ""),
         )
         _check("name", "\0" not in found.name, "Must not contain a NUL character.")
         _check("tags", "\0" not in query.get("tags", ""), "Must not contain a NUL character.")
+        # No function has more; each is a join, and SQLite's pattern and join limits are not the caller's business.
+        _check("name", len(found.name) <= MAX_NAME, f"Must have at most {MAX_NAME} characters.")
+        _check("tags", len(found.tags) <= MAX_TAGS, f"Must be at most {MAX_TAGS}.")
         _check("runtime", found.runtime in {"", *RUNTIMES}, f"Must be one of {', '.join(RUNTIMES)}.")
         _check("status", found.status in {"", *FunctionStatus.values}, f"One of {', '.join(FunctionStatus.values)}.")
         _check("ordering", found.ordering.removeprefix("-") in {"", *ORDERINGS}, f"One of {', '.join(ORDERINGS)}.")
