@@ -9,11 +9,14 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import PostgresServer, RedisServer
+from tests.platform import Platform, PlatformOptions, open_platform
+from tests.requirements import require
+from tests.services import PostgresServer, RedisServer, missing_images
 
 REQUIREMENTS = ("docker", "postgres", "redis", "chromium")
 
@@ -54,8 +57,6 @@ django.setup()
 @pytest.fixture(scope="session")
 def redis_server() -> RedisServer:
     """The Redis behind `config().redis`, running."""
-    from tests.requirements import require
-
     require("redis", RedisServer.missing())
     if not _redis.running:
         _redis.start()
@@ -65,8 +66,6 @@ def redis_server() -> RedisServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> PostgresServer:
     """A PostgreSQL of this run, running; skips the test where there is none."""
-    from tests.requirements import require
-
     require("postgres", PostgresServer.missing())
     if not _postgres.running:
         _postgres.start()
@@ -136,6 +135,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return order.index(folder) if folder in order else 0
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="module")
+def platform(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Platform]:
+    """The platform as processes; parametrize with `PlatformOptions` for another driver or database."""
+    options: PlatformOptions = getattr(request, "param", PlatformOptions())
+    if options.driver == "docker":
+        require("docker", missing_images())
+    has_postgres = PostgresServer.missing() is None
+    uses_postgres = options.database == "postgres" or (options.database == "auto" and has_postgres)
+    folder = Path(tempfile.mkdtemp(prefix="p", dir=_SCRATCH))
+    postgres = (lambda: request.getfixturevalue("postgres_server")) if uses_postgres else None
+    with open_platform(folder, options, postgres) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

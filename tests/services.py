@@ -50,6 +50,7 @@ class Server:
         user: str | None = None,
         death: signal.Signals = signal.SIGKILL,
         cwd: Path | None = None,
+        fds: tuple[int, ...] = (),
     ) -> subprocess.Popen[bytes]:
         groups = {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
         with self.log.open("ab") as out:
@@ -62,6 +63,7 @@ class Server:
                 preexec_fn=tether(death),
                 env=env,
                 cwd=cwd,
+                pass_fds=fds,
                 **groups,
             )
         assert self.process is not None
@@ -229,6 +231,19 @@ def postgres_program(name: str) -> Path | None:
         return kept[0]
     on_path = shutil.which(name)
     return Path(on_path) if on_path else None
+
+
+def missing_images() -> str | None:
+    """Makes sure that the runtime images are there and current. Why they are not, or None."""
+    from workers.drivers.docker import DockerImages
+    from workers.images import ImageError, build_runtimes
+    from workers.sandbox import SandboxError
+
+    try:
+        build_runtimes(["python3.11", "nodejs20"], DockerImages())
+    except (ImageError, SandboxError) as error:
+        return str(error)
+    return None
 
 
 def _ordinary_user() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import socket
@@ -52,7 +53,8 @@ class Platform:
             return self._run(crew, listener, metrics_dir)
         finally:
             if not self._settings.redis_url:
-                socket_path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Redis takes it away itself, unless it was killed
+                    socket_path.unlink()
             tenancy.leave()
 
     def _run(self, crew: Crew, listener: socket.socket, metrics_dir: Path) -> int:
@@ -143,7 +145,11 @@ class Platform:
 
     @property
     def base_url(self) -> str:
-        host = "[::1]" if ":" in self._settings.host else "localhost"
+        host = self._settings.host
+        if host in {"127.0.0.1", "0.0.0.0"}:
+            host = "localhost"
+        elif ":" in host:
+            host = f"[{host}]"
         return f"http://{host}:{self._settings.port}"
 
     def _state(self) -> str:

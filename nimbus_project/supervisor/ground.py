@@ -74,6 +74,4 @@ def listen(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         reason = HOPELESS.get(error.errno or 0, f"can't be used: {error.strerror}")
-        raise StartError(
-            f"Port {port} of {host} {reason}. Choose another, for example NIMBUS_PORT={port + 1}."
-        ) from None
+        raise StartError(f"Port {port} of {host} {reason}. Choose another with NIMBUS_PORT.") from None

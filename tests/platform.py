@@ -1,0 +1,161 @@
+"""The real platform as processes of its own, each of which a test may kill and start again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from nimbus_project.config import ROOT, Config
+from nimbus_project.supervisor import parts
+from tests.services import PostgresServer, RedisServer, Server, free_port, wait_until
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOptions:
+    """What a test asks for, with `@pytest.mark.parametrize("platform", [PlatformOptions(…)], indirect=True)`."""
+
+    driver: str = "process"
+    database: str = "auto"
+    """`postgres`, `sqlite`, or `auto`: PostgreSQL where there is one."""
+    env: dict[str, str] = field(default_factory=dict)
+    """More settings, by the names of their variables."""
+    beat: bool = True
+
+
+class PartServer(Server):
+    """A part of the platform, started by the very command that the supervisor uses."""
+
+    def __init__(self, part: Callable[[], parts.Part], folder: Path, env: dict[str, str]) -> None:
+        self._part = part
+        self._env = env
+        super().__init__(part().name, folder / f"{part().name}.log")
+
+    def start(self) -> None:
+        part = self._part()
+        self._spawn(list(part.command), env={**os.environ, **self._env, **part.env}, cwd=ROOT, fds=part.fds)
+
+
+class Platform:
+    """Web, worker, beat and Redis on a database of their own."""
+
+    def __init__(self, folder: Path, options: PlatformOptions, database_url: str) -> None:
+        self.var_dir = folder
+        self.redis = RedisServer(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.node = f"test-{secrets.token_hex(4)}"
+        self.client = httpx.Client(base_url=self.url, timeout=60)
+        metrics = folder / "metrics"
+        metrics.mkdir()
+        self.env = {
+            "DATABASE_URL": database_url,
+            "NIMBUS_REDIS_URL": self.redis.url,
+            "NIMBUS_VAR_DIR": str(folder),
+            "NIMBUS_NODE": self.node,
+            "NIMBUS_PORT": str(self.port),
+            "NIMBUS_SANDBOX_DRIVER": options.driver,
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PYTHONUNBUFFERED": "1",
+            **options.env,
+        }
+        self._listener: socket.socket | None = None
+        threads = int(self.env.get("NIMBUS_WORKER_THREADS", Config.model_fields["worker_threads"].default))
+        settings = Config(worker_threads=threads)
+        self.web = PartServer(lambda: parts.web(1, self._listening(), {}), folder, self.env)
+        self.worker = PartServer(lambda: parts.worker(1, secrets.randbelow(10**9), settings, {}), folder, self.env)
+        self.beat = PartServer(parts.beat, folder, self.env)
+        self._has_beat = options.beat
+
+    def _listening(self) -> int:
+        """Held between two web processes, as the supervisor does."""
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=2048)
+        return self._listener.fileno()
+
+    def start(self) -> None:
+        self.start_redis()
+        migrate = PartServer(parts.migrate, self.var_dir, self.env)
+        migrate.start()
+        assert migrate.process is not None
+        assert migrate.process.wait(120) == 0, migrate.logs()
+        self.worker.start()
+        self.web.start()
+        if self._has_beat:
+            self.beat.start()
+        self.wait_ready()
+
+    def start_redis(self) -> None:
+        """Empty, whatever was in the one before."""
+        self.redis.start()
+
+    def start_web(self) -> None:
+        self.web.start()
+        wait_until(lambda: self._status("/health/live") == 200, 60, "the web process answers")
+
+    def start_worker(self) -> None:
+        self.worker.start()
+        self.wait_ready()
+
+    def wait_ready(self, timeout: float = 90.0) -> None:
+        """Until a call could be answered."""
+        try:
+            wait_until(self._is_ready, timeout, "the platform is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()[-8000:]}") from None
+
+    def _is_ready(self) -> bool:
+        for server in (self.web, self.worker):
+            assert server.running, f"{server.name} ended"
+        return self._status("/health/ready") == 200
+
+    def _status(self, path: str) -> int:
+        try:
+            return self.client.get(path, timeout=10).status_code
+        except httpx.TransportError:
+            return 0
+
+    def logs(self) -> str:
+        """Everything that the parts have said."""
+        servers = (self.web, self.worker, self.beat, self.redis)
+        return "\n".join(f"--- {server.name}\n{server.logs()}" for server in servers)
+
+    def stop(self) -> None:
+        """In the supervisor's order; every part is ended even if another one resists."""
+        self.client.close()
+        if self._listener is not None:
+            self._listener.close()
+        errors = []
+        for server in (self.web, self.beat, self.worker, self.redis):
+            try:
+                server.stop(90)
+            except AssertionError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+@contextmanager
+def open_platform(
+    folder: Path, options: PlatformOptions, postgres: Callable[[], PostgresServer] | None
+) -> Iterator[Platform]:
+    """A running platform, gone afterwards with its database. `postgres` gives the server, where it is to be used."""
+    name = f"platform_{secrets.token_hex(4)}"
+    server = postgres() if postgres is not None else None
+    url = server.create_database(name) if server is not None else f"sqlite:///{folder / 'nimbus.sqlite3'}"
+    platform = Platform(folder, options, url)
+    try:
+        platform.start()
+        yield platform
+    finally:
+        try:
+            platform.stop()
+        finally:
+            if server is not None:
+                server.drop_database(name)
