@@ -41,6 +41,8 @@ def _settle_environment() -> None:
         NIMBUS_VAR_DIR=str(_SCRATCH / "var"),
         NIMBUS_REDIS_URL=_redis.url,
         NIMBUS_SECRET_KEY="only-for-tests",
+        # Workers of the tests have a folder of their own, so the key can't come from a file in it.
+        NIMBUS_SECRETS_KEY="b25seS1mb3ItdGVzdHMtb25seS1mb3ItdGVzdHMtISE=",
     )
     os.environ["DATABASE_URL"] = (
         _postgres.url("nimbus") if _uses_postgres else f"sqlite:///{_SCRATCH / 'nimbus.sqlite3'}"
