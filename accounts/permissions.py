@@ -30,6 +30,7 @@ _READ: Methods = {"GET": Right.READ}
 _ACT: Methods = {"POST": Right.WRITE}
 _COLLECTION: Methods = {"GET": Right.READ, "POST": Right.WRITE}
 _OBJECT: Methods = {"GET": Right.READ, "PUT": Right.WRITE, "PATCH": Right.WRITE, "DELETE": Right.WRITE}
+_REPLACEABLE: Methods = {"GET": Right.READ, "PUT": Right.WRITE, "DELETE": Right.WRITE}
 _PUBLIC: Methods = {"GET": Right.PUBLIC}
 
 TABLE: dict[str, Methods] = {
@@ -66,15 +67,15 @@ TABLE: dict[str, Methods] = {
     "version-diff": _READ,
     "version-rollback": _ACT,
     "aliases": _COLLECTION,
-    "alias": {"GET": Right.READ, "PUT": Right.WRITE, "DELETE": Right.WRITE},
+    "alias": _REPLACEABLE,
     "rollout": _COLLECTION,
     "rollout-pause": _ACT,
     "rollout-resume": _ACT,
     "rollout-abort": _ACT,
     "rollouts": _READ,
     "environments": _COLLECTION,
-    "environment": _OBJECT,
-    "function-environment": _OBJECT,
+    "environment": _REPLACEABLE,
+    "function-environment": _REPLACEABLE,
     "function-secrets": _READ,
     "function-secret": {"PUT": Right.WRITE, "DELETE": Right.WRITE},
     "quota": _READ,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -205,7 +204,7 @@ class TestSessions:
     """Django's own login."""
 
     @pytest.fixture
-    def cookies(self) -> Iterator[dict[str, str]]:
+    def cookies(self) -> dict[str, str]:
         from django.test import Client
 
         from accounts import services
@@ -213,7 +212,7 @@ class TestSessions:
         services.user_create(name="carol", role="developer", password="correct horse battery")
         client = Client()
         assert client.login(username="carol", password="correct horse battery")
-        yield {"sessionid": client.cookies["sessionid"].value}
+        return {"sessionid": client.cookies["sessionid"].value}
 
     def test_a_session_reads_without_more(self, locked: Api, cookies: dict[str, str]) -> None:
         header = {"Cookie": f"sessionid={cookies['sessionid']}"}
