@@ -136,7 +136,7 @@ class CallDesk:
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
         future = self.mailbox.expect(run_id)
         try:
-            await self.in_thread(services.submit_call, message, new.event)
+            await services.submit_call(self._redis, message, new.event)
             return await self._wait(future, run_id, new.timeout_sec)
         except _WorkerLostError as lost:
             outcome = Outcome(

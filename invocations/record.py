@@ -7,7 +7,7 @@ ledger as the same bytes.
 from __future__ import annotations
 
 import struct
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -46,7 +46,7 @@ class CallMessage:
     """The call holds one of the function's `max_concurrency` slots; whoever ends it gives it back."""
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in _CALL_FIELDS}
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> CallMessage:
@@ -107,6 +107,7 @@ class RunRecord:
         return cls(**head, input=data[input_at:output_at], output=output)
 
 
+_CALL_FIELDS = tuple(f.name for f in fields(CallMessage))
 _HEAD_FIELDS = tuple(f.name for f in fields(RunRecord) if f.name not in {"input", "output"})
 
 

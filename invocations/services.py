@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 from django.db import transaction
 from django.utils import timezone
+from redis.asyncio import Redis as AsyncRedis
 
 from accounts import audit, quotas
 from accounts.principal import principal_var
@@ -109,9 +110,9 @@ def _counted(owner_id: int | None, now: datetime) -> Iterator[None]:
         raise
 
 
-def submit_call(message: CallMessage, event: bytes) -> None:
+async def submit_call(client: AsyncRedis, message: CallMessage, event: bytes) -> None:
     """Send a synchronous call to the workers. Raises Unavailable."""
-    queue.send(Task.RUN_CALL, message.to_wire(), event.decode())
+    await queue.send_async(client, Task.RUN_CALL, message.to_wire(), event.decode())
 
 
 def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool) -> CallMessage:

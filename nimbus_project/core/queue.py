@@ -5,10 +5,15 @@ The domain calls `send(Task.X, …)`; `workers/tasks.py` registers a body under 
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Awaitable
 from enum import StrEnum
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
+import orjson
+import redis.asyncio
 from celery import Celery
 from django.conf import settings
 from django.db import transaction
@@ -103,6 +108,60 @@ def send(task: Task, *args: Any) -> None:
         )
     except (OperationalError, RedisError, OSError) as error:
         raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
+
+
+async def send_async(client: redis.asyncio.Redis, task: Task, *args: Any) -> None:
+    """`send` for the event loop: the same message by one command, at a third of the cost. Raises Unavailable."""
+    try:
+        await cast("Awaitable[int]", client.lpush(_QUEUE_OF[task], envelope(task, *args)))
+    except (RedisError, OSError) as error:
+        raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
+
+
+def envelope(task: Task, *args: Any) -> bytes:
+    """What Celery puts into Redis for a task: message protocol 2 (docs.celeryq.dev, "Message Protocol") in kombu's
+    envelope. Celery's own way opens a client and asks Redis twice for each message; a test holds this against it."""
+    task_id = str(uuid4())
+    body = orjson.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    headers = _HEADERS | {"task": task, "id": task_id, "root_id": task_id}
+    properties = {
+        "correlation_id": task_id,
+        "reply_to": "",
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": _QUEUE_OF[task]},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": task_id,
+    }
+    return orjson.dumps(
+        {
+            "body": b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }
+    )
+
+
+_HEADERS: dict[str, Any] = {
+    "lang": "py",
+    "shadow": None,
+    "eta": None,
+    "expires": None,
+    "group": None,
+    "group_index": None,
+    "retries": 0,
+    "timelimit": [None, None],
+    "parent_id": None,
+    "argsrepr": "",
+    "kwargsrepr": "",
+    "origin": "nimbus",
+    "ignore_result": True,
+    "replaced_task_nesting": 0,
+    "stamped_headers": None,
+    "stamps": {},
+}
 
 
 def send_after_commit(task: Task, *args: Any) -> None:
