@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -56,7 +57,7 @@ def worker_process(
     django_db_setup: None,
     django_db_blocker: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Any]:
     """A worker as an operator starts it, with the process driver, on the database of the tests."""
     folder = tmp_path_factory.mktemp("worker")
     environment = os.environ | {
@@ -75,8 +76,7 @@ def worker_process(
             [*command, "--loglevel=WARNING"], cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: living_workers() or _ended(process, output), "a worker to live", within_sec=60)
-        yield process
+        yield wait_until(lambda: living_workers() or _ended(process, output), "a worker to live", within_sec=60)[0]
     finally:
         process.terminate()
         try:
@@ -85,15 +85,18 @@ def worker_process(
             process.kill()
 
 
-def _ended(process: subprocess.Popen[bytes], output: Path) -> bool:
+def _ended(process: subprocess.Popen[bytes], output: Path) -> list[Any]:
     if process.poll() is None:
-        return False
+        return []
     pytest.fail(f"the worker ended with {process.returncode}: {output.read_text()[-2000:]}")
 
 
 @pytest.fixture
-def worker(worker_process: subprocess.Popen[bytes], transactional_db: None) -> None:
-    """A worker is there, and the entrance knows."""
+def worker(worker_process: Any, transactional_db: None) -> None:
+    """A worker is there, and Redis knows it again since it was emptied."""
+    from nimbus_project.core import fleet, redis
+
+    fleet.announce(redis.connection(), worker_process)
 
 
 def _test_database_url() -> str:
