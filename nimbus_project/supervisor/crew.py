@@ -156,8 +156,8 @@ class Crew:
 
     def _plan_restart(self, post: _Post, age_sec: float, code: int) -> None:
         name, how = post.part.name, how_it_ended(code)
-        for line in post.kept or ():
-            self._screen.line(name, line)
+        while post.kept:
+            self._screen.line(name, post.kept.popleft())
         post.quick_deaths = post.quick_deaths + 1 if age_sec < QUICK_DEATH_SEC else 1
         if post.quick_deaths >= QUICK_DEATHS_ALLOWED:
             raise GaveUp(

@@ -175,7 +175,7 @@ def test_a_part_that_never_stays_up_is_given_up(supervisor: Supervisor) -> None:
     assert supervisor.ends() == 1
     assert supervisor.logs().count("redis ended (exit code 1) and is started again") == 4
     assert "ERROR: redis ended 5 times in a row within 10 s of its start" in supervisor.logs()
-    assert "Failed opening Unix socket" in supervisor.logs(), "its own words are shown"
+    assert "Opening Unix socket: bind" in supervisor.logs(), "its own words are shown"
 
 
 def test_a_busy_port_is_one_clear_sentence(supervisor: Supervisor) -> None:
