@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import ModelForm, model_to_dict
 from django.http import HttpRequest
 
 from accounts import rights, services
@@ -101,11 +103,16 @@ class NimbusUserAdmin(UserAdmin):
         self._update(request, obj, active=obj.is_active, email=obj.email)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        if formset.model is not Member:
-            super().save_formset(request, form, formset, change)
-            return
-        for row in formset.save(commit=False):
-            self._update(request, form.instance, role=row.role)
+        rows = formset.save(commit=False)
+        if formset.model is Member:
+            for row in rows:
+                self._update(request, form.instance, role=row.role)
+        elif formset.model is Quota:
+            for row in formset.deleted_objects:
+                services.quota_delete(row)
+            for row in rows:
+                stored = Quota.objects.filter(pk=row.pk).first()
+                services.quota_save(row, model_to_dict(stored) if stored else dict.fromkeys(model_to_dict(row)))
 
     def _update(self, request: HttpRequest, user: User, **given: Any) -> None:
         try:
@@ -150,8 +157,18 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         self.message_user(request, f"{len(queryset)} revoked.", messages.SUCCESS)
 
 
+class QuotaForm(ModelForm):
+    def clean_owner(self) -> User | None:
+        """One row without an owner: it is everybody's default, which a database takes for many different ones."""
+        owner: User | None = self.cleaned_data["owner"]
+        if owner is None and Quota.objects.filter(owner=None).exclude(pk=self.instance.pk).exists():
+            raise ValidationError("There is a quota for everybody already. Change that one, or choose an owner.")
+        return owner
+
+
 @admin.register(Quota)
 class QuotaAdmin(admin.ModelAdmin):
+    form = QuotaForm
     list_display = ("owner_name", "max_functions", "max_memory_mb", "max_invocations_per_day", "max_code_size_kb")
     list_editable = ("max_functions", "max_memory_mb", "max_invocations_per_day", "max_code_size_kb")
     search_fields = ("owner__username",)
