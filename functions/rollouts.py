@@ -42,6 +42,7 @@ from functions.routing import FULL, Weights, as_stored, as_weights, share_of, sh
 from functions.selectors import function_get
 from functions.versions import version_get
 from nimbus_project.core.errors import InvalidRequest
+from nimbus_project.core.logging import request_id_var
 
 log = logging.getLogger("nimbus.rollouts")
 
@@ -171,6 +172,8 @@ def look(rollout: Rollout, now: datetime) -> tuple[Decision, Stats, Stats]:
 def advance_all() -> int:
     """Decide on every running rollout and act. The count of moves. Beat calls it every second; two at once do no
     harm. What fails for one rollout is tried again by the next beat and does not keep the others."""
+    # This thread served callers before: what happens now is by none of their requests.
+    request_id_var.set("")
     moved = 0
     for rollout in Rollout.objects.select_related("alias__function").filter(status=RolloutStatus.RUNNING):
         decision, new, old = look(rollout, timezone.now())

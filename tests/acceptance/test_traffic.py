@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.acceptance.two_webs import Answer, TwoWebs, call, running
-from tests.services import PostgresServer, wait_until
+from tests.acceptance.two_webs import Answer, TwoWebs, call, second_web
+from tests.platform import Platform
+from tests.services import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,14 +31,9 @@ def main(event, context):
 
 
 @pytest.fixture(scope="module")
-def webs(request: pytest.FixtureRequest, scratch: Path) -> Iterator[TwoWebs]:
-    folder = scratch / "traffic"
-    folder.mkdir()
-    url = ""
-    if os.environ.get("NIMBUS_TEST_DATABASE", "postgres") == "postgres" and PostgresServer.missing() is None:
-        postgres: PostgresServer = request.getfixturevalue("postgres_server")
-        url = postgres.create_database("traffic")
-    with running(folder, url) as webs:
+def webs(platform: Platform) -> Iterator[TwoWebs]:
+    """One for the whole file: its functions are many, its processes few."""
+    with second_web(platform) as webs:
         yield webs
 
 
@@ -162,10 +156,9 @@ def test_a_rollout_goes_on_after_worker_and_beat_were_killed(webs: TwoWebs) -> N
     webs.alias("lasting", (1, 100))
     plan = {"version": 2, "steps": [50, 100], "interval_sec": 1, "max_error_rate": 0.1, "min_samples": 10}
     assert webs.first.post("/functions/lasting/aliases/prod/rollout", json=plan).status_code == 201
-    webs.worker.kill9()
-    webs.beat.kill9()
-    webs.worker.start()
-    webs.beat.start()
+    for part in (webs.platform.worker, webs.platform.beat):
+        part.kill9()
+        part.start()
 
     def called_until_complete() -> bool:
         for _ in range(20):

@@ -1,39 +1,19 @@
-"""Two web processes with ports of their own, a worker and a beat on one database: for what must hold across them."""
+"""A second web process beside a platform's own, with a port of its own: for what must hold across both."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from nimbus_project.config import ROOT
-from tests.services import RedisServer, Server, free_port
-
-_CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.celery"]
-_WORKER = [*_CELERY, "worker", "--pool", "threads", "-c", "16", "--without-gossip", "--without-mingle", "-l", "WARNING"]
-_BEAT = [*_CELERY, "beat", "--pidfile=", "-l", "WARNING"]
-_BEAT += ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"]
-
-
-class _Program(Server):
-    """One process of the platform."""
-
-    def __init__(self, name: str, folder: Path, command: list[str], env: dict[str, str]) -> None:
-        super().__init__(name, folder / f"{name}.log")
-        self._command = command
-        self._env = env
-
-    def start(self) -> None:
-        self._spawn(self._command, env=self._env, death=signal.SIGTERM, cwd=ROOT)
+from nimbus_project.supervisor import parts
+from tests.platform import PartServer, Platform
 
 
 @dataclass(frozen=True)
@@ -49,43 +29,25 @@ class Answer:
 
 
 class TwoWebs:
-    """What the tests drive. `first` and `second` are HTTP clients of the two web processes."""
+    """A running platform and one more web process. `first` and `second` are HTTP clients of the two."""
 
-    def __init__(self, folder: Path, database_url: str) -> None:
-        self._redis = RedisServer(folder)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("NIMBUS_")} | {
-            "DATABASE_URL": database_url or f"sqlite:///{folder / 'nimbus.sqlite3'}",
-            "NIMBUS_REDIS_URL": self._redis.url,
-            "NIMBUS_VAR_DIR": str(folder / "var"),
-            "NIMBUS_SANDBOX_DRIVER": "process",
-            "NIMBUS_PREWARM_NODE": "0",
-            "NIMBUS_DRAIN_GRACE_SEC": "2",
-            "PYTHONWARNINGS": "ignore",
-        }
-        self.migration = _Program("migrate", folder, [sys.executable, "manage.py", "migrate", "-v", "0"], env)
-        ports = (free_port(), free_port())
-        self._webs = [_Program(f"web-{port}", folder, _web(port), env) for port in ports]
-        self.worker = _Program("worker", folder, _WORKER, env)
-        self.beat = _Program("beat", folder, _BEAT, env)
-        self.bases = [f"http://127.0.0.1:{port}/api/v1" for port in ports]
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self._web = PartServer(lambda: parts.web(2, self._listener.fileno(), {}), platform.var_dir, platform.env)
+        self.bases = [f"http://127.0.0.1:{port}/api/v1" for port in (platform.port, self._listener.getsockname()[1])]
         self.first, self.second = (httpx.Client(base_url=base, timeout=60) for base in self.bases)
 
     def start(self) -> None:
-        self._redis.start()
-        self.migration.start()
-        assert self.migration.process is not None
-        assert self.migration.process.wait(120) == 0, self.migration.logs()
-        for program in (*self._webs, self.worker, self.beat):
-            program.start()
-        for web, base in zip(self._webs, self.bases, strict=True):
-            ready = base.replace("/api/v1", "/health/ready")
-            web.wait_for(lambda ready=ready: _is_ready(ready), "the platform is ready")  # type: ignore[misc]
+        self._web.start()
+        # The address takes connections before the process does: this waits for its first answer.
+        _ok(self.second.get("/functions"))
 
     def stop(self) -> None:
-        for client in (self.first, self.second):
-            client.close()
-        for program in (*self._webs, self.beat, self.worker, self._redis):
-            program.stop()
+        self.first.close()
+        self.second.close()
+        self._web.stop()
+        self._listener.close()
 
     def create(self, name: str, *sources: str) -> None:
         """A function with a version per source; all of them called once."""
@@ -112,19 +74,6 @@ class TwoWebs:
         """`rate` calls a second, whatever the answers take, over both web processes in turn; the event is the call's
         number. Ends when `until(seconds since the start)` is true: it runs in a thread of its own after each 50 ms."""
         return asyncio.run(_load(self.bases, path, rate, until, limit_sec))
-
-
-def _web(port: int) -> list[str]:
-    command = [sys.executable, "-m", "uvicorn", "nimbus_project.asgi:application", "--port", str(port)]
-    command += ["--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log"]
-    return [*command, "--log-level", "warning", "--timeout-graceful-shutdown", "3"]
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def _ok(answer: httpx.Response) -> httpx.Response:
@@ -168,9 +117,9 @@ async def _watch(until: Callable[[float], bool], began: float, limit_sec: float)
 
 
 @contextmanager
-def running(folder: Path, database_url: str) -> Iterator[TwoWebs]:
+def second_web(platform: Platform) -> Iterator[TwoWebs]:
     """Started, and ended whatever happens."""
-    webs = TwoWebs(folder, database_url)
+    webs = TwoWebs(platform)
     try:
         webs.start()
         yield webs

@@ -15,6 +15,7 @@ from functions.models import Function, Rollout
 from functions.rollout_policy import Advance, Return, Stats
 from invocations.models import Invocation
 from nimbus_project.core.ids import new_id
+from nimbus_project.core.logging import request_id_var
 from tests.integration.plane import Api, in_threads, refusal
 
 A = "/functions/hello/aliases"
@@ -338,14 +339,14 @@ def test_moves_are_told_and_logged_under_the_one_who_moved(plane: Api, heard: li
     began = timezone.now()
     start(plane)
     failed(2, 10)
+    request_id_var.set("of a call that this thread served before")
     rollouts.advance_all()
     assert [kind for kind, _ in heard] == ["rollout.started", "rollout.returned"]
     assert heard[1][1]["function_name"] == "hello" and "10 of 10" in heard[1][1]["reason"]
     entries = AuditEntry.objects.filter(object_type="rollout", at__gte=began).order_by("at", "pk")
-    assert [(entry.action, entry.actor) for entry in entries] == [
-        ("rollout.started", ""),
-        ("rollout.returned", "nimbus-rollout"),
-    ]
+    started, returned = entries
+    assert (started.action, started.actor, bool(started.request_id)) == ("rollout.started", "", True)
+    assert (returned.action, returned.actor, returned.request_id) == ("rollout.returned", "nimbus-rollout", "")
 
 
 def test_a_function_that_is_deleted_takes_its_rollout_with_it(plane: Api) -> None:
