@@ -94,3 +94,48 @@ def test_what_can_not_be_closed_is_said(monkeypatch: pytest.MonkeyPatch) -> None
     gaps = firewall.protect("some-bridge")
     assert len(gaps) == 2
     assert all("iptables is not installed" in gap for gap in gaps)
+
+
+def _dropped(destination: str) -> int:
+    """Packets that the rule for this destination has dropped so far."""
+    listing = subprocess.run(
+        ["iptables", "-w", "5", "-n", "-v", "-x", "-L", "DOCKER-USER"], capture_output=True, text=True, check=True
+    )
+    rules = [line.split() for line in listing.stdout.splitlines()]
+    return sum(int(rule[0]) for rule in rules if destination in rule and EGRESS_NETWORK in rule and "DROP" in rule)
+
+
+def test_the_metadata_service_can_not_be_reached(outgoing: DockerSandbox) -> None:
+    if shutil.which("iptables") is None:
+        pytest.skip("without iptables this can not be had")
+    before = _dropped("169.254.0.0/16")
+    reached = probe(outgoing, CONNECT, addresses=["169.254.169.254"], port=80)
+    assert reached == {"169.254.169.254": "TimeoutError"}
+    assert _dropped("169.254.0.0/16") > before, "it was not the rule that kept it from there"
+
+
+@pytest.mark.parametrize("network", ["egress", "none"])
+def test_the_hosts_loopback_can_not_be_reached(driver: DockerDriver, network: str) -> None:
+    sandbox = boot(driver, EXEC, network=network)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            reached = probe(sandbox, CONNECT, addresses=["127.0.0.1"], port=port)
+        assert reached == {"127.0.0.1": "ConnectionRefusedError"}
+    finally:
+        sandbox.destroy()
+
+
+def test_without_egress_there_is_no_way_out_at_all(
+    driver: DockerDriver, outgoing: DockerSandbox, engine: docker.APIClient
+) -> None:
+    inside = boot(driver, EXEC)
+    gateway = engine.inspect_network(EGRESS_NETWORK)["IPAM"]["Config"][0]["Gateway"]
+    addresses = [gateway, probe(outgoing, ADDRESS), "169.254.169.254", "1.1.1.1"]
+    try:
+        assert probe(inside, "import os; result = os.listdir('/sys/class/net')") == ["lo"]
+        assert probe(inside, "result = open('/proc/net/route').read().splitlines()[1:]") == []
+        # ENETUNREACH: refused by the sandbox's own kernel view, before any packet is made.
+        assert set(probe(inside, CONNECT, addresses=addresses, port=80).values()) == {"OSError"}
+    finally:
+        inside.destroy()
