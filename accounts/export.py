@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -38,19 +38,19 @@ class _Line:
         return text
 
 
-def as_csv(entries: QuerySet[AuditEntry]) -> Iterator[str]:
+async def as_csv(entries: QuerySet[AuditEntry]) -> AsyncIterator[str]:
     """A header and a line per entry; `before` and `after` are JSON in a cell."""
     writer: Any = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
-    for entry in entries.iterator(_CHUNK):
+    async for entry in entries.aiterator(_CHUNK):
         yield writer.writerow([_cell(getattr(entry, name)) for name in COLUMNS])
 
 
-def as_json(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
+async def as_json(entries: QuerySet[AuditEntry]) -> AsyncIterator[bytes]:
     """``{"audit": [...]}``, an entry a line."""
     yield b'{"audit":['
     separator = b"\n"
-    for entry in entries.iterator(_CHUNK):
+    async for entry in entries.aiterator(_CHUNK):
         yield separator + orjson.dumps(audit_shape(entry))
         separator = b",\n"
     yield b"\n]}\n"

@@ -102,7 +102,8 @@ def test_bulk_work_passes_it_by(two: Two) -> None:
         answer = two.ben.post(f"/functions/{path}", {"ids": [SECRET_WORD, "plugh"], **more})
         body = answer.json()
         assert body["success"] == []
-        assert [row["error"] for row in body["failed"]][0] == [row["error"] for row in body["failed"]][1]
+        theirs, missing = (row["error"] for row in body["failed"])
+        assert theirs == missing
     assert two.ann.get(f"/functions/{SECRET_WORD}").json()["status"] == "active"
 
 
