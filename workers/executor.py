@@ -41,6 +41,10 @@ def run_call(worker: Worker, wire: dict[str, Any], event_text: str) -> None:
     worker.calls[call.id] = _as_told(call, started_ms)
     try:
         start, outcome = _serve_call(worker, call, event, started_ms, run_log)
+    except Exception:
+        # Whatever it was, somebody waits for an answer and would wait until their deadline.
+        log.exception("a call could not be run")
+        start, outcome = None, _unavailable("The worker could not run this call. Its log says why. Try again.")
     finally:
         worker.calls.pop(call.id, None)
     record = record_of(

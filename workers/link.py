@@ -108,11 +108,12 @@ class LinkedSandbox(ABC):
     @property
     def alive(self) -> bool:
         """See `Sandbox.alive`. Costs one system call while idle."""
-        if self._dead:
-            return False
-        if not self._busy and not self._stream.idle():
-            self._dead = True  # it hung up, or spoke without being asked
-        return not self._dead
+        # Under the lock: the pool asks while a caller begins. Two polls of one stream at once are an error to Python,
+        # and an answer that came between the looks at `_busy` and the stream would pass for one nobody asked for.
+        with self._state:
+            if not self._dead and not self._busy and not self._stream.idle():
+                self._dead = True  # it hung up, or spoke without being asked
+            return not self._dead
 
     @property
     def busy(self) -> bool:

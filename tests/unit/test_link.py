@@ -254,3 +254,31 @@ def test_event_above_a_frame(pair: Pair) -> None:
     outcome = pair.sandbox.invoke(CALL, bytes(17 * 1024 * 1024), time.monotonic() + 10)
     assert (outcome.status, outcome.fault) == (Status.FAILED, Fault.CALLER)
     assert pair.sandbox.alive
+
+
+def test_being_asked_whether_it_lives_disturbs_no_call(pair: Pair) -> None:
+    calls = 3000
+    ended = threading.Event()
+    answers: list[bool] = []
+
+    def runner() -> None:
+        for _ in range(calls):
+            pair.runner.receive(time.monotonic() + 10)
+            pair.say(Kind.RESULT, {"id": "me"}, b"1")
+
+    def ask() -> None:
+        try:
+            while not ended.is_set():
+                answers.append(pair.sandbox.alive)
+        except RuntimeError:
+            answers.append(False)
+
+    threads = [threading.Thread(target=runner), *(threading.Thread(target=ask) for _ in range(3))]
+    for thread in threads:
+        thread.start()
+    outcomes = {pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 10).status for _ in range(calls)}
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {Status.SUCCESS}
+    assert answers and all(answers)
