@@ -57,9 +57,10 @@ _FILTERS = [
 _CHOICE = [
     _query("version", "run this version", OpenApiTypes.INT),
     _query("alias", "run what this alias points to"),
+    _query("session_key", "calls with the same one land on the same side of an alias's split"),
     _query("environment", "id or name; its overrides apply, and its active alias unless alias or version is given"),
     OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="same key and body: same run, 24 h"),
-    OpenApiParameter("X-Nimbus-Session", str, OpenApiParameter.HEADER, description="session key"),
+    OpenApiParameter("X-Nimbus-Session", str, OpenApiParameter.HEADER, description="like session_key, and wins over it"),
 ]
 
 
