@@ -36,7 +36,7 @@ from invocations.serializers import (
 )
 from nimbus_project.core.errors import InvalidRequest, Unavailable
 from nimbus_project.core.logging import request_id_var
-from nimbus_project.core.pagination import Page, page_from
+from nimbus_project.core.pagination import Page, cursor_after, page_from
 
 
 def _query(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR, **more: Any) -> OpenApiParameter:
@@ -142,7 +142,8 @@ def _list(request: Request, wanted: InvocationFilter) -> dict[str, Any]:
     page = page_from(request.query_params)
     rows = selectors.invocations_matching(wanted)
     shown = list(selectors.listed(rows)[page.offset : page.offset + page.limit + 1])
-    more = {"next_cursor": selectors.cursor_after(shown[page.limit - 1])} if 0 < page.limit < len(shown) else {}
+    last = shown[page.limit - 1] if 0 < page.limit < len(shown) else None
+    more = {"next_cursor": cursor_after(last.created_at, last.pk)} if last else {}
     return page.answer("invocations", [invocation_row_shape(r) for r in shown[: page.limit]], rows.count(), **more)
 
 
