@@ -1,7 +1,8 @@
 """The images of runtimes and builders: what is in them, whether they are up to date, and how they are made.
 
 An image carries the sha256 of its Dockerfile and our programs in it. The same digest: nothing to do. The base comes
-from a registry when one answers at once, else from this machine's Debian mirror (`workers.debian`).
+from a registry when one answers at once, else from this machine's Debian mirror (`workers.debian`). What an image needs
+of a package index is fetched here (`workers.wheels`): builds inside know of no index.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from functions.runtimes import RUNTIMES, Runtime
 from nimbus_project.config import ROOT, config
 from workers.debian import BaseImageError, make_base
 from workers.toolchain import TOOLCHAINS, builder_image
+from workers.wheels import LIST_NAME, WheelError, fetch_wheels
 
 LineSink = Callable[[str], None]
 
@@ -204,10 +206,20 @@ def _build(runtime: Recipe, store: ImageStore, force: bool, progress: Progress, 
     tag, sources = image_tag(runtime), image_sources(runtime)
     base = _ensure_base(runtime, sources["Dockerfile"].decode(), store, progress)
     with progress.step(runtime.name, f"build {tag}") as on_line:
-        store.build(tag, _tar(sources), {DIGEST_LABEL: digest(sources)}, cached=not force, on_line=on_line)
+        context = _tar(sources | _wheels(sources))
+        store.build(tag, context, {DIGEST_LABEL: digest(sources)}, cached=not force, on_line=on_line)
     seconds = time.monotonic() - began
     size = store.size_bytes(tag) or 0
     return Built(runtime=runtime.name, image=tag, action="built", base=base, seconds=seconds, size_bytes=size)
+
+
+def _wheels(sources: dict[str, bytes]) -> dict[str, bytes]:
+    """What the lists among the sources ask for, as ``wheels/<file>``. The lists pin, so their digest covers it."""
+    wanted = [content.decode() for name, content in sources.items() if name.endswith(f"/{LIST_NAME}")]
+    try:
+        return {f"wheels/{name}": data for name, data in fetch_wheels("\n".join(wanted)).items()} if wanted else {}
+    except WheelError as error:
+        raise ImageError(str(error)) from error
 
 
 def _up_to_date(runtime: Recipe, store: ImageStore, progress: Progress, began: float) -> Built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 from docker.errors import DockerException, ImageNotFound
 
 from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
-from workers.images import ImageError
+from workers.images import DIGEST_LABEL, ImageError
 
 LineSink = Callable[[str], None]
 
 PULL_SILENCE_SEC = 8
 """A registry that says nothing for so long is taken for not there."""
+_STEP_DONE = re.compile(r"^---> ([0-9a-f]{12,})$")
+"""The image that holds what a build has done so far."""
 
 
 class DockerImages:
@@ -54,7 +57,7 @@ class DockerImages:
                 fileobj=io.BytesIO(context), custom_context=True, tag=tag, labels=labels, nocache=not cached,
                 rm=True, forcerm=True, network_mode="host", use_config_proxy=True, decode=True,
             )  # fmt: skip
-            _follow(events, on_line)
+            self._build_or_clear(events, on_line)
         after = self._inspect(tag)
         if after is None:
             raise ImageError(f"the engine built {tag} and does not have it")
@@ -62,9 +65,27 @@ class DockerImages:
             self._drop(before["Id"])
 
     def drop_untagged(self) -> int:
+        # Only finished images have the digest's label, put on last: what another build is at has no tag either.
         with _as_image_error("list images"):
-            lost = self._api.images(quiet=True, filters={"dangling": True, "label": "nimbus.image"})
+            lost = self._api.images(quiet=True, filters={"dangling": True, "label": ["nimbus.image", DIGEST_LABEL]})
         return sum(self._drop(image) for image in lost)
+
+    def _build_or_clear(self, events: Iterator[dict[str, Any]], on_line: LineSink) -> None:
+        """Follow a build; one that fails takes the images of its steps with it."""
+        reached = ""
+
+        def look(line: str) -> None:
+            nonlocal reached
+            if match := _STEP_DONE.match(line):
+                reached = match[1]
+            on_line(line)
+
+        try:
+            _follow(events, look)
+        except BaseException:
+            if reached:
+                self._drop(reached)
+            raise
 
     def _drop(self, image: str) -> bool:
         """False while a container still runs from it: the next build tries again."""

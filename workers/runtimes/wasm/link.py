@@ -1,0 +1,111 @@
+"""The runner's end of the connection to the driver (`../PROTOCOL.md`): frames, and the user's output as LOG frames."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import time
+from typing import Any
+
+HELLO, LOAD, LOADED, INVOKE, LOG, RESULT, FAULT, PING, PONG = range(1, 10)
+EXIT_DISCONNECTED = 76
+"""Exit code when the connection to the driver is gone, which ends the runner."""
+CHUNK = 64 * 1024
+TAIL_BYTES = 4096
+
+_PREFIX = struct.Struct(">IBI")
+_LOG_BYTES = 1 << 20
+
+encode_head = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Link:
+    """Frames over the driver's socket; one thread."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.connect(path)
+        self._buffer = bytearray()
+
+    def send(self, kind: int, head: str, body: bytes = b"") -> None:
+        """`head` is JSON text. Ends the process when nobody listens any more."""
+        header = head.encode()
+        prefix = _PREFIX.pack(5 + len(header) + len(body), kind, len(header)) + header
+        try:
+            if len(body) <= CHUNK:
+                self._socket.sendall(prefix + body)
+            else:
+                self._socket.sendall(prefix)
+                self._socket.sendall(body)
+        except OSError:
+            os._exit(EXIT_DISCONNECTED)
+
+    def receive(self) -> tuple[int, dict[str, Any], bytes]:
+        """Type, header and body of the next frame. Ends the process when there is none."""
+        buffer = self._buffer
+        while len(buffer) < 4 or len(buffer) < int.from_bytes(buffer[:4], "big") + 4:
+            want = int.from_bytes(buffer[:4], "big") + 4 - len(buffer) if len(buffer) >= 4 else CHUNK
+            try:
+                data = self._socket.recv(min(max(want, CHUNK), 4 * CHUNK))
+            except OSError:
+                data = b""
+            if not data:
+                os._exit(EXIT_DISCONNECTED)
+            buffer += data
+        size, kind, head_size = _PREFIX.unpack_from(buffer)
+        body_at, end = 9 + head_size, size + 4
+        head = json.loads(bytes(buffer[9:body_at])) if head_size else {}
+        body = bytes(buffer[body_at:end])
+        del buffer[:end]
+        return kind, head, body
+
+
+class Output:
+    """What a call prints, within its budget: whole lines at once, an unfinished one at the call's end."""
+
+    def __init__(self, link: Link, call_id: str, limit: int) -> None:
+        self._link = link
+        self._head = f'{{"id":{encode_head(call_id)},'
+        self._limit = self._left = limit
+        self._parts = {"stdout": b"", "stderr": b""}
+        self._full = False
+        self.tail = b""
+        """The end of what went to stderr, also when the log is full: the language's own runtime dies with words."""
+
+    def write(self, stream: str, data: bytes) -> None:
+        if stream == "stderr":
+            self.tail = (self.tail + data)[-TAIL_BYTES:]
+        if self._full:
+            return
+        lines, newline, rest = (self._parts[stream] + data).rpartition(b"\n")
+        self._parts[stream] = rest
+        if newline:
+            self._emit(stream, lines + newline)
+        if len(rest) > self._left:
+            self._parts[stream] = b""
+            self._emit(stream, rest)
+
+    def end(self) -> None:
+        for stream, rest in self._parts.items():
+            if rest:
+                self._emit(stream, rest)
+
+    def _emit(self, stream: str, data: bytes) -> None:
+        if self._full:
+            return
+        if len(data) <= self._left:
+            self._left -= len(data)
+            self._send(stream, data)
+            return
+        self._full = True
+        kept = data[: self._left]
+        self._send(stream, kept if kept.endswith(b"\n") or not kept else kept + b"\n")
+        self._send("stderr", f"Nimbus: output cut, more than {self._limit} bytes in one call\n".encode())
+
+    def _send(self, stream: str, data: bytes) -> None:
+        at_ms = int(time.time() * 1000)
+        for at in range(0, len(data), _LOG_BYTES):
+            head = f'{self._head}"stream":"{stream}","at_ms":{at_ms}}}'
+            self._link.send(LOG, head, data[at : at + _LOG_BYTES])
