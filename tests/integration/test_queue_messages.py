@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -16,12 +17,16 @@ ARGS = ({"id": "one", "created_ms": 1.5}, '{"name": "Nimbus"}')
 
 
 @pytest.fixture
-def sent_by_celery(redis_server: RedisServer) -> dict[str, Any]:
-    redis.connection().delete("sync")
+def sent_by_celery(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Sent to a queue of its own, where no worker of other tests takes it."""
+    monkeypatch.setitem(queue.QUEUES, "probe", ())
+    monkeypatch.setitem(queue._QUEUE_OF, Task.RUN_CALL, "probe")
+    queue._producer.cache_clear()
     queue.send(Task.RUN_CALL, *ARGS)
-    message = redis.connection().rpop("sync")
+    message = redis.connection().rpop("probe")
     assert isinstance(message, bytes)
-    return orjson.loads(message)
+    yield orjson.loads(message)
+    queue._producer.cache_clear()
 
 
 def _body(message: dict[str, Any]) -> Any:
