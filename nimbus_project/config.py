@@ -56,6 +56,10 @@ class Config(BaseSettings):
     redis_url: str = ""
     """Empty: the embedded Redis that `runplatform` starts on `var_dir`/redis.sock."""
 
+    storage_url: str = Field("", repr=False)
+    """Where uploads and artifacts lie: empty for `var_dir`/files, else ``s3://bucket/folder?endpoint=https://…``, which
+    every node reaches (needs requirements-s3.txt)."""
+
     # -- limits of the API
     max_event_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
     max_result_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
@@ -102,6 +106,13 @@ class Config(BaseSettings):
     build_timeout_sec: float = Field(300.0, gt=0)
     build_memory_mb: int = Field(2048, ge=256)
     build_disk_mb: int = Field(1024, ge=64)
+    build_network: Literal["egress", "host"] = "egress"
+    """How builders reach package indexes: ``egress`` without this machine's own addresses, ``host`` as this machine
+    does, for an index on this machine itself."""
+    pip_config_file: Path | None = None
+    """pip.conf for Python dependencies; empty: what this machine's pip uses."""
+    npm_config_file: Path | None = None
+    """.npmrc for Node.js dependencies; empty: what this machine's npm uses."""
     artifact_cache_mb: int = Field(2048, ge=64)
     """Unpacked artifacts that a node keeps."""
 
@@ -115,6 +126,11 @@ class Config(BaseSettings):
     """Folder where the processes of this node share their metrics (prometheus_client's own variable)."""
     docker_image_prefix: str = ""
     """Put before the runtime images' tags, e.g. a registry of the operator's."""
+
+    @field_validator("pip_config_file", "npm_config_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,4 +1,5 @@
-"""Builder containers: sources in by stdin, artifact out by stdout, the compiler's log by stderr. Nothing is mounted."""
+"""Builder containers: sources in by stdin, artifact out by stdout, the compiler's log by stderr. Nothing is mounted but
+the operator's own folders of packages, read-only, where dependencies are fetched from them."""
 
 from __future__ import annotations
 
@@ -16,10 +17,13 @@ from typing import Any
 
 from docker.errors import ImageNotFound
 
-from functions.artifacts import MAX_ARTIFACT_BYTES
+from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import MIB, Config
+from workers.drivers.docker.baggage import Baggage
 from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
-from workers.drivers.docker.limits import RUNNER_UID
+from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID
+from workers.drivers.docker.network import ensure_egress
+from workers.indexes import index_environment
 from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image
 
 log = logging.getLogger("nimbus.builds")
@@ -41,6 +45,7 @@ class DockerToolchains:
         self._api = connect(ENGINE_TIMEOUT_SEC)
         self._guard = threading.Lock()
         self._running: set[str] = set()
+        self._egress_ready = False
 
     def image(self, toolchain: str) -> str:
         return self._settings.docker_image_prefix + builder_image(toolchain)
@@ -48,8 +53,13 @@ class DockerToolchains:
     def build(self, job: BuildJob, on_line: LineSink, deadline: float) -> BuildResult:
         """See `Toolchains.build`."""
         try:
-            with self._container(job) as container:
-                output = self._talk(container, tar_of_sources(job.files), on_line, deadline)
+            baggage = Baggage()
+            environment = dict(job.settings)
+            if job.network:
+                environment |= index_environment(job.toolchain, self._settings, baggage)
+            sources = tar_of_sources(job.files | baggage.files)
+            with self._container(job, environment, baggage) as container:
+                output = self._talk(container, sources, on_line, deadline)
                 code = int(self._api.wait(container, timeout=30)["StatusCode"])
                 killed = bool(self._api.inspect_container(container)["State"]["OOMKilled"])
         except ImageNotFound as error:
@@ -76,16 +86,17 @@ class DockerToolchains:
         self._api.close()
 
     @contextlib.contextmanager
-    def _container(self, job: BuildJob) -> Iterator[str]:
+    def _container(self, job: BuildJob, environment: dict[str, str], baggage: Baggage) -> Iterator[str]:
         made = self._api.create_container(
             self.image(job.toolchain),
             name=f"nimbus-build-{secrets.token_hex(6)}",
             hostname="builder",
             user=f"{RUNNER_UID}:{RUNNER_UID}",
-            environment=job.settings,
+            environment=environment,
+            use_config_proxy=False,
             stdin_open=True,
             labels={BUILD_LABEL: self._worker, "nimbus.node": self._settings.node},
-            host_config=self._api.create_host_config(**self._limits(job)),
+            host_config=self._api.create_host_config(**self._limits(job), mounts=baggage.mounts),
         )
         container: str = made["Id"]
         # As a client that hangs up once: the program's stdin then ends with what was sent.
@@ -108,9 +119,19 @@ class DockerToolchains:
             "security_opt": ["no-new-privileges"],
             "read_only": True,
             "tmpfs": {"/work": f"rw,exec,nosuid,nodev,size={self._settings.build_disk_mb}m,mode=1777"},
-            "network_mode": "host" if job.network else "none",
+            "network_mode": self._network() if job.network else "none",
             "log_config": {"type": "none", "config": {}},
         }
+
+    def _network(self) -> str:
+        """Of a job that fetches dependencies: the world, unless the operator says otherwise without this machine."""
+        if self._settings.build_network == "host":
+            return "host"
+        with self._guard:
+            if not self._egress_ready:
+                ensure_egress(self._api)
+                self._egress_ready = True
+        return EGRESS_NETWORK
 
     def _talk(self, container: str, stdin: bytes, on_line: LineSink, deadline: float) -> bytes | None:
         """Start, send the sources, read both streams to their end. None when the artifact is too large."""

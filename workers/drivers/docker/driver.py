@@ -22,9 +22,9 @@ from nimbus_project.config import Config, config
 from workers.doorway import Doorway
 from workers.drivers.docker.container import Container
 from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, connect
-from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID, SOCKET_FOLDER, SOCKET_NAME, container_limits
+from workers.drivers.docker.limits import RUNNER_UID, SOCKET_FOLDER, SOCKET_NAME, container_limits
 from workers.drivers.docker.memory_watch import MemoryWatch
-from workers.firewall import protect
+from workers.drivers.docker.network import ensure_egress
 from workers.frames import FrameStream
 from workers.link import Death, Limits, LinkedSandbox, Shelf
 from workers.liveness import WorkerLock, bury, dead_workers, is_alive
@@ -203,23 +203,11 @@ class DockerDriver:
             container.ran_out_of_memory()
 
     def _ensure_egress(self) -> None:
-        """The bridge for sandboxes that may reach out, and its rules. Says once what could not be closed."""
+        """The bridge for sandboxes that may reach out, and its rules: once."""
         with self._guard:
             if self._egress_ready:
                 return
-            if not self._api.networks(names=[f"^{EGRESS_NETWORK}$"]):
-                options = {
-                    "com.docker.network.bridge.name": EGRESS_NETWORK,
-                    "com.docker.network.bridge.enable_icc": "false",
-                }
-                try:
-                    self._api.create_network(EGRESS_NETWORK, driver="bridge", options=options, check_duplicate=True)
-                except APIError as error:
-                    if error.status_code != requests.codes.conflict:  # another worker was quicker
-                        raise
-            gaps = protect(EGRESS_NETWORK)
-            if gaps:
-                logger.warning("sandboxes with network access can still reach: %s", "; ".join(gaps))
+            ensure_egress(self._api)
             self._egress_ready = True
 
     # -- sweeping
