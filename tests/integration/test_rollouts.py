@@ -10,7 +10,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from functions import news, rollouts
+from functions import directory, news, rollouts
 from functions.models import Function, Rollout
 from functions.rollout_policy import Advance, Return, Stats
 from invocations.models import Invocation
@@ -354,3 +354,28 @@ def test_a_function_that_is_deleted_takes_its_rollout_with_it(plane: Api) -> Non
     failed(2, 10)
     assert plane("DELETE", "/functions/hello").status_code == 204
     assert rollouts.advance_all() == 0
+
+
+def test_calls_follow_every_move_at_once(plane: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for the next call is never older than the last answer."""
+    monkeypatch.setattr(directory, "MAX_AGE_SEC", 3600.0)
+
+    def routed() -> Any:
+        return (directory.known("hello") or directory.look_up("hello")).aliases["prod"]
+
+    assert routed() == ((1, 100),)
+    start(plane)
+    assert routed() == ((1, 95), (2, 5))
+    ran(2, 10)
+    pass_time(60)
+    rollouts.advance_all()
+    assert routed() == ((1, 75), (2, 25))
+    failed(2, 10)
+    rollouts.advance_all()
+    assert routed() == ((1, 100),)
+    start(plane)
+    assert routed() == ((1, 95), (2, 5))
+    plane.post(f"{R}/abort")
+    assert routed() == ((1, 100),)
+    plane.post("/functions/hello/versions", {"publish_alias": "prod"})
+    assert routed() == ((3, 100),)
