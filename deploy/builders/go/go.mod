@@ -1,0 +1,3 @@
+module nimbus-builder
+
+go 1.24
