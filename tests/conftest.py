@@ -5,8 +5,10 @@ The addresses are fixed here, before Django reads its settings. The servers star
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -117,12 +119,25 @@ def _prune_audit_log(request: pytest.FixtureRequest) -> Iterator[None]:
     audit.prune(datetime.max.replace(tzinfo=UTC))
 
 
-def pytest_unconfigure() -> None:
-    """After the last test, after a failure, after Ctrl-C."""
+def _leave_nothing() -> None:
     for server in (_redis, _postgres):
         if server.running:
             server.stop()
     shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+# Also where pytest ends before its hooks: a wrong argument, an error in another conftest.
+atexit.register(_leave_nothing)
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends a run as Ctrl-C does: fixtures are torn down, what they started is ended."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_unconfigure() -> None:
+    """After the last test, after a failure, after Ctrl-C."""
+    _leave_nothing()
 
 
 def pytest_report_header() -> str:
