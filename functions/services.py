@@ -47,6 +47,16 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
         raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
     settings = {"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given}
     settings["language"] = packages.language_of(runtime, settings["handler"], settings.get("language", ""), upload)
+    try:
+        return _create(name, runtime, upload, settings, given)
+    except IntegrityError:
+        # The same bytes were stored already, and removed with another function before this one could hold them.
+        return _create(name, runtime, upload, settings, given)
+
+
+def _create(
+    name: str, runtime: str, upload: packages.Upload, settings: Mapping[str, Any], given: Mapping[str, Any]
+) -> Function:
     with transaction.atomic():
         content = VersionContent(package_sha256=packages.store(upload).sha256, **settings)
         return function_make(name, runtime, content, given)
@@ -69,6 +79,8 @@ def function_make(name: str, runtime: str, content: VersionContent, given: Mappi
             audit.record("function.create", "function", function.pk, function.name, after=state_of(function, version))
             directory.changed(function)
     except IntegrityError as error:
+        if not Function.objects.filter(name=name).exists():
+            raise  # the package went with the last function that used it, in between (function_create)
         raise FunctionExists(f"A function named {name} exists already. Choose another name or update it.") from error
     return function
 

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "django_prometheus",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "rest_framework",
     "nimbus_project",
     "accounts",
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
 # Request ids, the guard, sizes and slashes are the entrance's (asgi.py), before any of these.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -105,6 +107,9 @@ USE_I18N = False
 USE_TZ = True
 APPEND_SLASH = True
 STATIC_URL = "static/"
+# Straight from the packages they come in: nothing has to be collected before a start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = True
 STATIC_ROOT = _config.var_dir / "static"
 MEDIA_ROOT = _config.var_dir / "files"
 DATA_UPLOAD_MAX_MEMORY_SIZE = _config.max_request_bytes
@@ -132,11 +137,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": None,
     "EXCEPTION_HANDLER": "nimbus_project.core.exception_handler.handle",
     "UNAUTHENTICATED_USER": None,
-    # ?format= belongs to the exports: the renderer is chosen by Accept alone.
-    "URL_FORMAT_OVERRIDE": None,
     "DATETIME_FORMAT": "iso-8601",
 }
 SPECTACULAR_SETTINGS = {
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "TITLE": "Nimbus",
     "DESCRIPTION": "Self-hosted serverless functions.",
     "VERSION": "1.0.0",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
@@ -23,7 +22,6 @@ urlpatterns = [
     path("health/ready", views.ready, name="health-ready"),
     path("metrics", views.metrics, name="metrics"),
     path("admin/", admin.site.urls),
-    *staticfiles_urlpatterns(),
     re_path(r"^(?!admin/|static/).*$", views.not_found, name="not-found"),
 ]
 

@@ -22,12 +22,16 @@ app = configure(Celery("nimbus"))
 app.conf.update(
     imports=["workers.tasks"],
     beat_schedule={
-        "sweep": {"task": str(Task.SWEEP), "schedule": config().sweep_interval_sec},
+        # Both go by the queue that is looked at first: a backlog must not hold up what clears it. Each look is as good
+        # as the next one, so those that nobody got to are dropped.
+        "sweep": {
+            "task": str(Task.SWEEP),
+            "schedule": config().sweep_interval_sec,
+            "options": {"queue": "sync", "expire_seconds": 30},
+        },
         "rollouts": {
             "task": str(Task.ROLLOUTS),
             "schedule": ROLLOUTS_EVERY_SEC,
-            # Not behind a backlog of queued invocations: a bad version must go back while it is called. Each look is as
-            # good as the next one, so those that nobody got to are dropped.
             "options": {"queue": "sync", "expire_seconds": 5},
         },
     },
