@@ -47,13 +47,13 @@ async def as_csv(entries: QuerySet[AuditEntry]) -> AsyncIterator[str]:
 
 
 async def as_json(entries: QuerySet[AuditEntry]) -> AsyncIterator[bytes]:
-    """``{"audit": [...]}``, an entry a line."""
+    """The shape of the list with all that there is on one page, an entry a line."""
     yield b'{"audit":['
-    separator = b"\n"
+    separator, count = b"\n", 0
     async for entry in entries.aiterator(_CHUNK):
         yield separator + orjson.dumps(audit_shape(entry))
-        separator = b",\n"
-    yield b"\n]}\n"
+        separator, count = b",\n", count + 1
+    yield b'\n],"total":%d,"offset":0,"limit":%d}\n' % (count, count)
 
 
 def _cell(value: Any) -> str:
