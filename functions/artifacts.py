@@ -16,7 +16,8 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from functions.models import Artifact
-from functions.spec import MAX_ARTIFACT_BYTES, ArtifactKind
+from functions.spec import ArtifactKind
+
 
 def keep(folder: str, data: bytes) -> tuple[str, str]:
     """Store bytes under their sha256. ``(sha256, name in storage)``; the same bytes are stored once."""

@@ -11,7 +11,6 @@ Moves of a BuildTask are compare-and-sets, as an invocation's are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from functions import artifacts, directory, packages
+from functions.dependencies import Dependencies, dependencies_of
 from functions.models import (
     Artifact,
     BuildStatus,
@@ -38,10 +38,6 @@ MAX_ATTEMPTS = 3
 """Builds that may end with their worker before the version is given up."""
 MAX_OUTPUT = 256 * 1024
 
-DEPENDENCY_FILES: Mapping[str, tuple[str, ...]] = {
-    "python3.11": ("requirements.txt",),
-    "nodejs20": ("package.json",),
-}
 _COMPILED = frozenset({"go1.24", "wasm"})
 
 
@@ -51,19 +47,32 @@ def prepare(function: Function, version: FunctionVersion) -> BuildTask | None:
     if package.kind == PackageKind.SOURCE and function.runtime not in _COMPILED:
         go_live(function, version)
         return None
-    artifact = Artifact.objects.filter(pk=artifact_key(function.runtime, version)).first()
-    if artifact is None:
-        artifact = _without_building(function, version, package)
-    if artifact is not None:
-        version.artifact = artifact
+    version.artifact = _known(artifact_key(function.runtime, version)) or _without_building(function, version, package)
+    wanted = dependencies_wanted(version)
+    version.dependencies = _known(wanted.key) if wanted else None
+    if version.artifact is not None and (wanted is None or version.dependencies is not None):
         go_live(function, version)
         return None
+    version.save(update_fields=["artifact", "dependencies"])
     task = BuildTask.objects.create(function=function, version=version.version, sent_at=timezone.now())
     function.status = FunctionStatus.UPDATING if function.latest_version else FunctionStatus.CREATING
     function.status_message = f"Version {version.version} is being built."
     function.save(update_fields=["status", "status_message", "updated_at"])
     queue.send_after_commit(Task.BUILD, str(task.pk))
     return task
+
+
+def dependencies_wanted(version: FunctionVersion) -> Dependencies | None:
+    """What a builder has to resolve for an archive of interpreted source; None when that is nothing. Raises
+    InvalidRequest for lists that can't be used."""
+    package = version.package
+    if package.kind != PackageKind.ARCHIVE or version.function.runtime in _COMPILED:
+        return None
+    return dependencies_of(version.function.runtime, artifacts.files_of_zip(packages.content(package)))
+
+
+def _known(key: str) -> Artifact | None:
+    return Artifact.objects.filter(pk=key).first()
 
 
 def artifact_key(runtime: str, version: FunctionVersion) -> str:
@@ -74,29 +83,25 @@ def artifact_key(runtime: str, version: FunctionVersion) -> str:
 
 
 def _without_building(function: Function, version: FunctionVersion, package: Package) -> Artifact | None:
-    """An archive of interpreted source without dependencies, or a Linux program, only has to be packed."""
+    """An archive of interpreted source, or a Linux program, only has to be packed."""
     key = artifact_key(function.runtime, version)
     data = packages.content(package)
     if package.kind == PackageKind.BINARY and function.runtime == "go1.24":
         return artifacts.record(key, ArtifactKind.ELF, artifacts.tar_of({"main": data}, frozenset({"main"})))
     if package.kind == PackageKind.ARCHIVE and function.runtime not in _COMPILED:
-        files = artifacts.files_of_zip(data)
-        if not any(name in files for name in DEPENDENCY_FILES[function.runtime]):
-            return artifacts.record(key, ArtifactKind.TREE, artifacts.tar_of(files))
+        return artifacts.record(key, ArtifactKind.TREE, artifacts.tar_of(artifacts.files_of_zip(data)))
     return None
 
 
 def go_live(function: Function, version: FunctionVersion) -> None:
     """Serve this version from now on, unless a newer one already does."""
     version.is_ready = True
-    version.save(update_fields=["is_ready", "artifact"])
+    version.save(update_fields=["is_ready", "artifact", "dependencies"])
     function.latest_version = max(function.latest_version, version.version)
     function.last_deployed_at = timezone.now()
     if function.status != FunctionStatus.OFFLINE and not _still_building(function, version):
         function.status, function.status_message = FunctionStatus.ACTIVE, ""
-    function.save(
-        update_fields=["latest_version", "last_deployed_at", "status", "status_message", "updated_at"]
-    )
+    function.save(update_fields=["latest_version", "last_deployed_at", "status", "status_message", "updated_at"])
     directory.changed(function)
 
 
@@ -140,12 +145,38 @@ def tell(task: BuildTask, output: str) -> None:
 
 def succeed(task: BuildTask, kind: ArtifactKind, data: bytes, output: str) -> bool:
     """running → succeeded; the version goes live. False when somebody else has ended it meanwhile."""
+    version = version_of(task)
+    return version is not None and _deliver(task, artifacts.record(_result_key(version), kind, data), output)
+
+
+def reuse(task: BuildTask) -> bool:
+    """running → succeeded without work, when the same has been built for another version meanwhile."""
+    version = version_of(task)
+    made = _known(_result_key(version)) if version is not None else None
+    return made is not None and _deliver(task, made, "Built before: nothing to do.")
+
+
+def version_of(task: BuildTask) -> FunctionVersion | None:
+    """With its function and package; None when it is gone."""
+    rows = FunctionVersion.objects.select_related("function", "package")
+    return rows.filter(function_id=task.function_id, version=task.version).first()
+
+
+def _result_key(version: FunctionVersion) -> str:
+    wanted = dependencies_wanted(version)
+    return wanted.key if wanted else artifact_key(version.function.runtime, version)
+
+
+def _deliver(task: BuildTask, made: Artifact, output: str) -> bool:
     with transaction.atomic():
         function = Function.objects.select_for_update().filter(pk=task.function_id).first()
         if function is None or not _end(task, BuildStatus.SUCCEEDED, output, ""):
             return False
         version = function.versions.get(version=task.version)
-        version.artifact = artifacts.record(artifact_key(function.runtime, version), kind, data)
+        if function.runtime in _COMPILED:
+            version.artifact = made
+        else:
+            version.dependencies = made
         go_live(function, version)
     return True
 

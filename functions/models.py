@@ -131,6 +131,11 @@ class FunctionVersion(models.Model):
     package = models.ForeignKey(Package, on_delete=models.PROTECT, related_name="versions")
     artifact = models.ForeignKey(Artifact, on_delete=models.PROTECT, null=True, blank=True, related_name="versions")
     """None: the source runs as it is, or the build has not ended."""
+    dependencies = models.ForeignKey(
+        Artifact, on_delete=models.PROTECT, null=True, blank=True, related_name="dependent_versions"
+    )
+    """What a project's lists ask for, resolved: an artifact of its own, shared by all that ask for the same. None: it
+    asks for nothing, or the build has not ended."""
     is_ready = models.BooleanField(default=False)
     """It can run: nothing to build, or built."""
     layers = models.JSONField(default=list, blank=True)
@@ -193,6 +198,7 @@ class Layer(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="layers"
     )
+    shared = models.BooleanField(default=False, help_text="Every developer sees and uses it.")
     compatible_runtimes = models.JSONField(default=list)
     last_number = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions import archives, artifacts
+from functions.dependencies import dependencies_of
 from functions.models import Package, PackageKind
 from nimbus_project.core.errors import InvalidRequest
 
@@ -49,6 +50,7 @@ def checked_upload(runtime: str, kind: PackageKind, data: bytes) -> Upload:
     match kind:
         case PackageKind.ARCHIVE:
             archives.check(data, max_bytes=MAX_BINARY_BYTES)
+            dependencies_of(runtime, artifacts.files_of_zip(data))
         case PackageKind.BINARY:
             _check_binary(runtime, data)
         case PackageKind.SOURCE:
@@ -125,9 +127,7 @@ def store(upload: Upload) -> Package:
         sha256, stored_as, data = hashlib.sha256(upload.data).hexdigest(), "", upload.data
     else:
         (sha256, stored_as), data = artifacts.keep("packages", upload.data), b""
-    package = Package(
-        sha256=sha256, kind=upload.kind, data=data, stored_as=stored_as, size_bytes=len(upload.data)
-    )
+    package = Package(sha256=sha256, kind=upload.kind, data=data, stored_as=stored_as, size_bytes=len(upload.data))
     Package.objects.bulk_create([package], ignore_conflicts=True)
     return package
 

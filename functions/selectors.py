@@ -89,9 +89,7 @@ def latest_version(function: Function) -> FunctionVersion:
 
 def newest_version(function: Function) -> FunctionVersion:
     """The one with the highest number, which may still be building."""
-    return FunctionVersion.objects.select_related("package").get(
-        function_id=function.pk, version=function.last_number
-    )
+    return FunctionVersion.objects.select_related("package").get(function_id=function.pk, version=function.last_number)
 
 
 def shown_version(function: Function) -> FunctionVersion:
@@ -148,7 +146,7 @@ def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
 def spec_get(function_id: str, version: int, environment: str = "") -> FunctionSpec | None:
     """What a worker runs, or None when the version or the environment is gone. Raises SecretUnreadable."""
     row = (
-        FunctionVersion.objects.select_related("function", "package", "artifact")
+        FunctionVersion.objects.select_related("function", "package", "artifact", "dependencies")
         .filter(function_id=function_id, version=version, is_ready=True)
         .first()
     )
@@ -171,7 +169,7 @@ def spec_get(function_id: str, version: int, environment: str = "") -> FunctionS
         artifact_sha256=artifact.sha256 if artifact else row.package_id,
         artifact_kind=ArtifactKind(artifact.kind) if artifact else ArtifactKind.SOURCE,
         folder=StoredFolder(artifact.sha256, artifact.stored_as) if artifact else None,
-        layers=_layer_folders(row.layers),
+        layers=_layer_folders(row),
         env_vars=row.env_vars | overrides.env_vars | configuration.secret_values(row.function_id),
         network=row.network if config().allow_egress else Network.NONE,
         max_concurrency=row.function.max_concurrency,
@@ -180,8 +178,10 @@ def spec_get(function_id: str, version: int, environment: str = "") -> FunctionS
     )
 
 
-def _layer_folders(ids: list[str]) -> tuple[StoredFolder, ...]:
-    if not ids:
-        return ()
-    rows = {str(row.pk): row for row in LayerVersion.objects.filter(pk__in=ids)}
-    return tuple(StoredFolder(rows[i].sha256, rows[i].stored_as) for i in ids if i in rows)
+def _layer_folders(version: FunctionVersion) -> tuple[StoredFolder, ...]:
+    """Shared layers in order, then what the version itself asked for: its own dependencies win."""
+    rows = {str(row.pk): row for row in LayerVersion.objects.filter(pk__in=version.layers)} if version.layers else {}
+    folders = [StoredFolder(rows[pk].sha256, rows[pk].stored_as) for pk in version.layers if pk in rows]
+    if version.dependencies is not None:
+        folders.append(StoredFolder(version.dependencies.sha256, version.dependencies.stored_as))
+    return tuple(folders)

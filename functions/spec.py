@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-
 MAX_ARTIFACT_BYTES = 50 * 1024 * 1024
 """Of an artifact as it is stored, compressed."""
 
@@ -56,7 +55,7 @@ class FunctionSpec:
     artifact_kind: ArtifactKind = ArtifactKind.SOURCE
     folder: StoredFolder | None = None
     layers: tuple[StoredFolder, ...] = ()
-    """Shared dependencies in order; a later one wins."""
+    """Dependencies in order: shared ones, then the version's own; a later one wins."""
     env_vars: Mapping[str, str] = field(default_factory=dict, repr=False)
     network: str = "none"
     """``none`` or ``egress``."""

@@ -112,6 +112,7 @@ def _copy(function: Function, source: FunctionVersion, description: str) -> Func
         language=source.language,
         package=source.package,
         artifact=source.artifact,
+        dependencies=source.dependencies,
         layers=source.layers,
         memory_mb=source.memory_mb,
         timeout_sec=source.timeout_sec,

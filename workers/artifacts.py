@@ -1,8 +1,8 @@
 """Artifacts on this node: fetched from storage once, unpacked, handed to sandboxes as links.
 
-    <var>/cache/artifacts/<sha256>/     one unpacked folder per artifact or layer, by content
-    <sandbox folder>/task|python|node_modules   hard links to its files: a sandbox sees its own function's only,
-                                        and dropping a cached folder takes nothing from one that uses it
+<var>/cache/artifacts/<sha256>/     one unpacked folder per artifact or layer, by content
+<sandbox folder>/task|python|node_modules   hard links to its files: a sandbox sees its own function's only,
+                                    and dropping a cached folder takes nothing from one that uses it
 """
 
 from __future__ import annotations
@@ -110,12 +110,17 @@ def _size(folder: Path) -> int:
 
 def _link_tree(source: Path, target: Path) -> None:
     """`target` with the same files as `source`, linked where the file system allows it; what is there is replaced."""
+    # A link that an earlier layer has put there may lead anywhere: it is never followed.
+    if target.is_symlink() or target.is_file():
+        target.unlink()
     target.mkdir(mode=0o755, exist_ok=True)
     for entry in os.scandir(source):
         place = target / entry.name
         if entry.is_dir(follow_symlinks=False):
             _link_tree(Path(entry.path), place)
         else:
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
             place.unlink(missing_ok=True)
             _link(Path(entry.path), place)
 

@@ -69,9 +69,9 @@ def run_build(worker: Worker, task_id: str) -> None:
 
 def _build(worker: Worker, task: BuildTask) -> None:
     told = BuildLog(task)
-    version = FunctionVersion.objects.select_related("package", "function").get(
-        function_id=task.function_id, version=task.version
-    )
+    version = builds.version_of(task)
+    if version is None or builds.reuse(task):
+        return
     deadline = time.monotonic() + worker.settings.build_timeout_sec
     try:
         result = worker.toolchains.build(job_of(version), told, deadline)
@@ -95,8 +95,10 @@ def _reason(result: BuildResult, told: BuildLog) -> str:
 
 
 def job_of(version: FunctionVersion) -> BuildJob:
-    """What the builder gets for a version."""
+    """What the builder gets for a version: its lists if those are all there is to resolve, else its sources."""
     runtime = RUNTIMES[version.function.runtime]
+    if wanted := builds.dependencies_wanted(version):
+        return BuildJob(toolchain=runtime.folder, files=dict(wanted.lists), network=True)
     package = version.package
     data = packages.content(package)
     suffix = {"rust": ".rs", "c": ".c"}.get(version.language, runtime.source_suffix)
@@ -106,8 +108,6 @@ def job_of(version: FunctionVersion) -> BuildJob:
         files = {"module.wasm": data}
     else:
         files = {version.handler.split(".")[0] + suffix: data}
-    network = any(name in files for name in builds.DEPENDENCY_FILES.get(runtime.name, ("go.mod",)))
+    network = "go.mod" in files
     settings = {"NIMBUS_HANDLER": version.handler, "NIMBUS_LANGUAGE": version.language}
     return BuildJob(toolchain=runtime.folder, files=files, settings=settings, network=network)
-
-

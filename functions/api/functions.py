@@ -31,9 +31,7 @@ from nimbus_project.core.pagination import page_from
 
 def _answer(function: Function) -> dict[str, Any]:
     task = selectors.current_build(function)
-    return function_shape(
-        function, selectors.shown_version(function), code=True, task_id=str(task.pk) if task else ""
-    )
+    return function_shape(function, selectors.shown_version(function), code=True, task_id=str(task.pk) if task else "")
 
 
 def tagged(function: Function) -> Response:

@@ -120,6 +120,4 @@ def _bounded(stream: IO[Any]) -> bytes:
 
 
 def _download(data: bytes, name: str) -> HttpResponse:
-    return HttpResponse(
-        data, content_type=ZIP, headers={"Content-Disposition": f'attachment; filename="{name}.zip"'}
-    )
+    return HttpResponse(data, content_type=ZIP, headers={"Content-Disposition": f'attachment; filename="{name}.zip"'})

@@ -204,9 +204,7 @@ class FunctionListSerializer(serializers.Serializer):
 READ_ONLY = frozenset(FunctionRowSerializer().fields)
 
 
-def function_shape(
-    function: Function, version: FunctionVersion, *, code: bool, task_id: str = ""
-) -> dict[str, Any]:
+def function_shape(function: Function, version: FunctionVersion, *, code: bool, task_id: str = "") -> dict[str, Any]:
     """A function as the contract has it; empty optional fields left out."""
     shape: dict[str, Any] = {
         "id": str(function.pk),
