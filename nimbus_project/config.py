@@ -113,6 +113,8 @@ class Config(BaseSettings):
     """pip.conf for Python dependencies; empty: what this machine's pip uses."""
     npm_config_file: Path | None = None
     """.npmrc for Node.js dependencies; empty: what this machine's npm uses."""
+    go_proxy: str = Field("", validation_alias=AliasChoices("NIMBUS_GO_PROXY", "GOPROXY"))
+    """Where Go modules come from, in the words of Go's own GOPROXY; empty: Go's default; ``off``: from vendor/ only."""
     artifact_cache_mb: int = Field(2048, ge=64)
     """Unpacked artifacts that a node keeps."""
 

@@ -57,6 +57,10 @@ def index_environment(toolchain: str, settings: Config, place: Place) -> dict[st
             found["npm_config_userconfig"] = place.text("npmrc", lines)
             if authorities is not None and "npm_config_cafile" not in found:
                 found["npm_config_cafile"] = place.path(authorities)
+        case "go":
+            found["GOPROXY"] = settings.go_proxy or "default"
+            if authorities is not None:
+                found["SSL_CERT_FILE"] = place.path(authorities)
         case _ if authorities is not None:
             found["SSL_CERT_FILE"] = place.path(authorities)
     return found

@@ -7,6 +7,8 @@ from stdin, writes the artifact (a gzipped tar of a folder) to stdout and the co
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -57,3 +59,14 @@ class Toolchains(Protocol):
 
     def close(self) -> None:
         """End what still runs."""
+
+
+def tar_of_sources(files: dict[str, bytes]) -> bytes:
+    """A tar with nothing but names and contents."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name in sorted(files):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(files[name]), 0o644
+            tar.addfile(entry, io.BytesIO(files[name]))
+    return buffer.getvalue()

@@ -27,8 +27,9 @@ from pathlib import Path
 import psutil
 
 from functions.runtimes import Runtime
-from nimbus_project.config import Config
+from nimbus_project.config import Config, config
 from workers.doorway import Doorway
+from workers.drivers.process_go import GoMissing, GoWorkshop
 from workers.drivers.process_interpreters import Interpreter, find_interpreter
 from workers.drivers.process_sandbox import ProcessSandbox
 from workers.drivers.process_tree import descendants, memory_bytes
@@ -121,14 +122,14 @@ class ProcessDriver:
         sandbox_id = f"{runtime.folder}-{secrets.token_hex(6)}"
         folder = self._lock.directory / sandbox_id
         uid = FIRST_UID + secrets.randbelow(UIDS) if os.geteuid() == 0 else None
-        runner = next((RUNTIMES_DIR / runtime.folder).glob("runner.*"))
+        runner = _runner_of(runtime, interpreter)
         _make_folders(folder, uid)
         launcher: subprocess.Popen[bytes] | None = None
         try:
             with Doorway(folder / "socket") as doorway:
                 if uid is not None:
                     os.chown(folder / "socket", uid, uid)
-                plan = self._plan(folder, uid, network, [*interpreter.argv(), str(runner)])
+                plan = self._plan(folder, uid, network, interpreter, runner)
                 launcher = _launch(plan)
                 self._record(sandbox_id, launcher.pid, uid)
                 stream, _ = doorway.admit(deadline, lambda: _gone(launcher, folder))
@@ -159,9 +160,13 @@ class ProcessDriver:
             raise SandboxError("The process driver is closed.")
         return sandbox
 
-    def _plan(self, folder: Path, uid: int | None, network: str, argv: list[str]) -> dict[str, object]:
+    def _plan(
+        self, folder: Path, uid: int | None, network: str, interpreter: Interpreter, runner: Path
+    ) -> dict[str, object]:
         """What the launcher is to do."""
+        argv = [*interpreter.argv(), str(runner)]
         task, tmp = folder / "task", folder / "tmp"
+        needed = (Path(argv[0]), runner, folder.parent, *interpreter.reads)
         search = [str(Path(argv[0]).parent), "/usr/local/bin", "/usr/bin", "/bin"]
         return {
             "argv": argv,
@@ -175,7 +180,7 @@ class ProcessDriver:
             },
             "folder": str(folder),
             "uid": uid,
-            "read_all": uid is not None and not all(_open_to_all(Path(p)) for p in (argv[0], argv[-1], folder.parent)),
+            "read_all": uid is not None and not all(map(_open_to_all, needed)),
             "network": network,
             "nofile": OPEN_FILES,
             "fsize_bytes": self._config.sandbox_tmp_mb * MIB,
@@ -206,6 +211,17 @@ class ProcessDriver:
                     limit = sandbox.memory_mb * MIB
                     if memory_bytes(descendants(sandbox.launcher_pid), limit) > limit:
                         sandbox.out_of_memory()
+
+
+def _runner_of(runtime: Runtime, interpreter: Interpreter) -> Path:
+    """Our program for a runtime. Raises SandboxError."""
+    if interpreter.language != "go":
+        return next((RUNTIMES_DIR / runtime.folder).glob("runner.*"))
+    try:
+        # The installation's, however many drivers it has: compiled when it is first needed.
+        return GoWorkshop(config().var_dir).runner
+    except GoMissing as error:
+        raise SandboxError(str(error)) from error
 
 
 def _make_folders(folder: Path, uid: int | None) -> None:

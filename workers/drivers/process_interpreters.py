@@ -10,6 +10,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from workers.drivers.process_go import INSTALL, find_goroot
+
 NODE_HEAP_MB = 4096
 """More than any function may have."""
 
@@ -20,10 +22,14 @@ class Interpreter:
 
     path: Path
     language: str
-    """``python`` or ``node``."""
+    """``python``, ``node`` or ``go``: whose command line it has."""
+    reads: tuple[Path, ...] = ()
+    """Folders that it needs besides its own."""
 
     def argv(self) -> list[str]:
         """The command line up to the runner's path."""
+        if self.language == "go":
+            return []  # its runner is a program of its own
         if self.language == "python":
             return [str(self.path), "-u"]
         # V8's own limit can't be changed after the start, a sandbox's can: so V8's is out of the way.
@@ -39,6 +45,11 @@ def find_interpreter(runtime: str) -> Interpreter | str:
         return _find_python(runtime.removeprefix("python"))
     if runtime.startswith("nodejs"):
         return _find_node(int(runtime.removeprefix("nodejs")))
+    if runtime.startswith("go"):
+        found = find_goroot()
+        return Interpreter(found / "bin" / "go", "go") if found else INSTALL
+    if runtime == "wasm":
+        return _find_wasmtime()
     return f"The process driver has no runner for {runtime}."
 
 
@@ -51,6 +62,14 @@ def _find_python(version: str) -> Interpreter | str:
     if found and _output([found, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]) == version:
         return Interpreter(Path(found).resolve(), "python")
     return f"Python {version} is needed: install it so that `python{version}` is on the PATH."
+
+
+def _find_wasmtime() -> Interpreter | str:
+    """Its runner is in Python, of which the module sees nothing: so this may be the worker's own, with its packages."""
+    spec = find_spec("wasmtime")
+    if spec is None or spec.origin is None:
+        return "Wasmtime is needed for WebAssembly: run `pip install wasmtime`."
+    return Interpreter(Path(sys.executable), "python", reads=(Path(spec.origin).parent,))
 
 
 def _find_node(least: int) -> Interpreter | str:

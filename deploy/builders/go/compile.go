@@ -92,7 +92,7 @@ func environment(at *places, p *plan) []string {
 	if proxy != "default" {
 		list = append(list, "GOPROXY="+proxy)
 	}
-	for _, name := range []string{"GOSUMDB", "GONOSUMDB", "HTTPS_PROXY", "SSL_CERT_FILE"} {
+	for _, name := range []string{"GOSUMDB", "GONOSUMDB", "SSL_CERT_FILE", "http_proxy", "https_proxy", "no_proxy"} {
 		if value := os.Getenv(name); value != "" {
 			list = append(list, name+"="+value)
 		}

@@ -4,12 +4,10 @@ the operator's own folders of packages, read-only, where dependencies are fetche
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import secrets
 import socket
 import struct
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, co
 from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID
 from workers.drivers.docker.network import ensure_egress
 from workers.indexes import index_environment
-from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image
+from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image, tar_of_sources
 
 log = logging.getLogger("nimbus.builds")
 
@@ -153,17 +151,6 @@ class DockerToolchains:
             log.warning("a builder's container stays until the next sweep: %s", error)
         with self._guard:
             self._running.discard(container)
-
-
-def tar_of_sources(files: dict[str, bytes]) -> bytes:
-    """A tar with nothing but names and contents."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for name in sorted(files):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(files[name]), 0o644
-            tar.addfile(entry, io.BytesIO(files[name]))
-    return buffer.getvalue()
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
