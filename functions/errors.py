@@ -61,3 +61,19 @@ class EnvironmentExists(Conflict):
 
 class SecretNotFound(NotFound):
     code = "secret_not_found"
+
+
+class LayerNotFound(NotFound):
+    code = "layer_not_found"
+
+
+class LayerExists(Conflict):
+    code = "layer_exists"
+
+
+class LayerInUse(Conflict):
+    code = "layer_in_use"
+
+
+class TemplateNotFound(NotFound):
+    code = "template_not_found"

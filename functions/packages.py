@@ -42,7 +42,7 @@ def upload_from(runtime: str, given: Mapping[str, Any]) -> Upload | None:
     (field,) = present
     if field == "code":
         return Upload(PackageKind.SOURCE, given["code"].encode())
-    return checked_upload(runtime, PackageKind(field), _decoded(field, given[field]))
+    return checked_upload(runtime, PackageKind(field), decoded(field, given[field]))
 
 
 def checked_upload(runtime: str, kind: PackageKind, data: bytes) -> Upload:
@@ -69,7 +69,8 @@ def _check_source(data: bytes) -> None:
         raise _wrong("code", "Must not be blank or have NUL characters.")
 
 
-def _decoded(field: str, text: str) -> bytes:
+def decoded(field: str, text: str) -> bytes:
+    """Base64 of at most 50 MiB. Raises InvalidRequest."""
     # Refused by length before it is decoded: four characters are three bytes.
     if len(text) > MAX_BINARY_BYTES * 4 // 3 + 4:
         raise _wrong(field, f"Is larger than {MAX_BINARY_BYTES} bytes (50 MiB).")

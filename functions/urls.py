@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, bulk, environments, rollouts, secrets, tasks, transfer, versions
+from functions.api import aliases, bulk, environments, layers, rollouts, secrets, tasks, transfer, versions
 from functions.api import functions as api
 
 urlpatterns = [
@@ -17,6 +17,10 @@ urlpatterns = [
     path("functions/<str:reference>/export", transfer.FunctionExportApi.as_view(), name="function-export"),
     path("functions/<str:reference>/clone", api.FunctionCloneApi.as_view(), name="function-clone"),
     path("functions/<str:reference>/pin", api.FunctionPinApi.as_view(), name="function-pin"),
+    path("layers", layers.LayersApi.as_view(), name="layers"),
+    path("layers/<str:reference>", layers.LayerApi.as_view(), name="layer"),
+    path("layers/<str:reference>/versions", layers.LayerVersionsApi.as_view(), name="layer-versions"),
+    path("functions/<str:reference>/layers", layers.FunctionLayersApi.as_view(), name="function-layers"),
     path("environments", environments.EnvironmentsApi.as_view(), name="environments"),
     path("environments/<str:reference>", environments.EnvironmentApi.as_view(), name="environment"),
     path("functions/<str:reference>/secrets", secrets.SecretsApi.as_view(), name="function-secrets"),
