@@ -163,7 +163,7 @@ class UserApi(APIView):
 class _ByAccept(DefaultContentNegotiation):
     """Leaves ``?format=`` to the view: here it asks for a file."""
 
-    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]  # all it is asked for
 
 
 class AuditApi(APIView):

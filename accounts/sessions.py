@@ -47,7 +47,7 @@ def principal_from(scope: Scope, address: str, *, check_csrf: bool) -> Principal
 def _check_csrf(request: HttpRequest) -> None:
     check = _CsrfCheck(_no_view)
     check.process_request(request)
-    reason = check.process_view(request, None, (), {})
+    reason = check.process_view(request, _no_view, (), {})
     if reason:
         raise Forbidden(f"This needs Django's CSRF token in X-CSRFToken, or an API key. {reason}", code="csrf_failed")
 

@@ -80,7 +80,8 @@ class CallDesk:
 
     async def function(self, reference: str) -> LiveFunction:
         """From memory, else from the database. Raises FunctionNotFound."""
-        return directory.known(reference) or await self.in_thread(directory.look_up, reference)
+        known = directory.known(reference)
+        return known if known is not None else await self.in_thread(directory.look_up, reference)
 
     async def call(self, new: NewInvocation) -> RunRecord:
         """Run it and wait. The record says how it ended; raises NimbusError when it could not be run."""

@@ -75,7 +75,7 @@ def _make_group(client: Redis) -> None:
 
 
 def _read(client: Redis, writer: str, block_ms: int) -> Entries:
-    answer = client.xreadgroup(GROUP, writer, {LEDGER: ">"}, count=BATCH, block=block_ms)
+    answer = cast(Any, client.xreadgroup(GROUP, writer, {LEDGER: ">"}, count=BATCH, block=block_ms))
     return cast(Entries, answer[0][1]) if answer else []
 
 
@@ -145,8 +145,8 @@ def _position(entry_id: bytes) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-def _time(unix_ms: float | None) -> datetime | None:
-    return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
+def _time(unix_ms: float) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC)
 
 
 def _row(run: RunRecord) -> Invocation:
@@ -174,7 +174,7 @@ def _row(run: RunRecord) -> Invocation:
         attempt=1,
         worker_id=run.worker_id,
         created_at=_time(run.created_ms),
-        started_at=_time(run.started_ms),
+        started_at=None if run.started_ms is None else _time(run.started_ms),
         completed_at=_time(run.completed_ms),
         duration_ms=run.duration_ms,
         queue_ms=run.queue_ms,

@@ -59,7 +59,8 @@ class Invocation(models.Model):
     lost_attempts = models.PositiveIntegerField(default=0)
     """Tries that ended with their worker: not the function's fault, yet bounded."""
     attempts = models.JSONField(default=list, blank=True)
-    """Tries that did not decide the end: ``[{attempt, status, error, error_type, worker_id, started_at, ended_at}]``."""
+    """Tries that did not decide the end:
+    ``[{attempt, status, error, error_type, worker_id, started_at, ended_at}]``."""
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     """Pending: not to be run before."""
     sent_at = models.DateTimeField(null=True, blank=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import cast
 
 import redis.asyncio
@@ -60,12 +60,12 @@ class Mailbox:
         key = REPLIES + self.web_id
         while True:
             try:
-                answer = await client.brpop([key], timeout=5)
+                answer = await cast("Awaitable[tuple[bytes, bytes] | None]", client.brpop([key], timeout=5))
                 if answer is None:
                     continue
                 self._hand_out(answer[1])
                 if len(self._waiting) > 1:
-                    for record in cast("list[bytes]", await client.rpop(key, _TAKE_AT_ONCE) or []):
+                    for record in await cast("Awaitable[list[bytes] | None]", client.rpop(key, _TAKE_AT_ONCE)) or []:
                         self._hand_out(record)
             except (RedisError, OSError):
                 log.warning("answers can't be read: Redis is away")

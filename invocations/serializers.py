@@ -40,7 +40,7 @@ class InvocationSerializer(serializers.Serializer):
     start_kind = serializers.CharField(required=False, help_text="cold, prewarmed or warm")
     attempt = serializers.IntegerField(help_text="tries begun")
     retry_count = serializers.IntegerField(help_text="tries after the first")
-    attempts = serializers.ListField(child=serializers.DictField(), required=False, help_text="tries that were repeated")
+    attempts = serializers.ListField(child=serializers.DictField(), required=False, help_text="those repeated")
     next_attempt_at = serializers.DateTimeField(required=False)
     started_at = serializers.DateTimeField(required=False)
     completed_at = serializers.DateTimeField(required=False)

@@ -7,13 +7,16 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nimbus_project.settings")
 
 from django.core.asgi import get_asgi_application
 
-django_application = get_asgi_application()
+# Django types its scope as a plain dict; what comes in is one.
+django_application = cast("AsgiApp", get_asgi_application())
 
+from nimbus_project import static_files
 from nimbus_project.config import config
 from nimbus_project.core.errors import NimbusError, TooLarge
 from nimbus_project.core.http import (
@@ -135,6 +138,8 @@ class Entrance:
     ) -> tuple[Send, HttpAnswer | AsgiApp | None]:
         """The answer of a hot route, None for Django's; and `send` with the headers that every answer has."""
         assert self._desk is not None and self._door is not None, "the server must run the lifespan protocol"
+        if scope["path"].startswith(static_files.PREFIX):
+            return send, await static_files.static_file(scope)
         route, path_args = _route(scope["method"], scope["path"])
         standing = await self._door.admit(scope, headers, route.right if route else None)
         if standing is not None:
@@ -172,10 +177,10 @@ async def _with_bounded_body(scope: Scope, headers: dict[bytes, bytes], receive:
         body = await HttpRequest(scope, receive, "").body(limit)
         size = len(body)
         receive = _replaying(body, receive)
-        scope = scope | {"headers": [*scope["headers"], (b"content-length", str(size).encode())]}
+        scope = {**scope, "headers": [*scope["headers"], (b"content-length", str(size).encode())]}
     if size == 0:
         # DRF makes an empty form of an empty body that says it is one, and its fields then all look given.
-        scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] != b"content-type"]}
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"content-type"]}
     return scope, receive
 
 
@@ -201,7 +206,7 @@ def _request_id(scope: Scope, headers: dict[bytes, bytes]) -> str:
 def _without_slash(scope: Scope) -> Scope:
     path = scope["path"]
     if path.endswith("/") and not path.startswith(_SLASHES_KEPT):
-        return scope | {"path": path.rstrip("/") or "/"}
+        return {**scope, "path": path.rstrip("/") or "/"}
     return scope
 
 

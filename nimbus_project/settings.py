@@ -54,7 +54,6 @@ INSTALLED_APPS = [
 # Request ids, the guard, sizes and slashes are the entrance's (asgi.py), before any of these.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -107,9 +106,6 @@ USE_I18N = False
 USE_TZ = True
 APPEND_SLASH = True
 STATIC_URL = "static/"
-# Straight from the packages they come in: nothing has to be collected before a start.
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = True
 STATIC_ROOT = _config.var_dir / "static"
 MEDIA_ROOT = _config.var_dir / "files"
 DATA_UPLOAD_MAX_MEMORY_SIZE = _config.max_request_bytes

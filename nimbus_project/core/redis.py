@@ -59,13 +59,14 @@ def connection() -> redis.Redis:
 def async_connection(*, patience_sec: float = 10.0) -> redis.asyncio.Redis:
     """A new client of the running event loop; its maker closes it. An answer that takes longer than `patience_sec`
     is an error."""
-    return redis.asyncio.Redis.from_url(
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
         config().redis,
         socket_timeout=patience_sec,
         socket_connect_timeout=min(2.0, patience_sec),
         retry=AsyncRetry(ConstantBackoff(0.05), 2),
         retry_on_error=[redis.ConnectionError],
     )
+    return client
 
 
 def publish(channel: str, message: str | bytes) -> bool:

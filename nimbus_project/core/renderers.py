@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from django.http import HttpRequest
 from rest_framework.exceptions import NotAcceptable
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -37,10 +36,11 @@ class JsonUnlessAsked(DefaultContentNegotiation):
     """An `Accept` that nothing here satisfies gets JSON, as from the routes that never look at it."""
 
     def select_renderer(
-        self, request: Request | HttpRequest, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         try:
             renderer, media_type = super().select_renderer(request, renderers, format_suffix)
         except NotAcceptable:
-            return renderers[0], renderers[0].media_type or ""
+            first = next(iter(renderers))
+            return first, first.media_type or ""
         return renderer, media_type
