@@ -73,10 +73,13 @@ def finish(row: Invocation, outcome: Outcome, start: StartKind | None, now: date
     again_at = next_attempt_at(outcome, _tries(row), now, jitter)
     changes = _again(row, outcome, now, again_at) if again_at is not None else _end(outcome, now)
     changes |= {"start_kind": start or "", "duration_ms": outcome.duration_ms}
-    with transaction.atomic():
+    if outcome.logs:
+        with transaction.atomic():
+            won = _move(row, Status.RUNNING, **changes)
+            if won:
+                _add_log(row, outcome.logs, now)
+    else:
         won = _move(row, Status.RUNNING, **changes)
-        if won and outcome.logs:
-            _add_log(row, outcome.logs, now)
     if won and again_at is not None:
         metrics.RETRIES.inc()
     return won

@@ -134,12 +134,12 @@ def _find(reference: str) -> Invocation | None:
     return rows.filter(request_id=reference).order_by("-created_at").first()
 
 
-def next_due(now: datetime, *, not_of: Collection[str], among: int = 16) -> list[Invocation]:
-    """Pending invocations whose time has come, longest waiting first; none of the functions `not_of`."""
+def next_due(now: datetime, *, not_of: Collection[str], among: int = 16) -> list[UUID]:
+    """Ids of pending invocations whose time has come, longest waiting first; none of the functions `not_of`."""
     rows = Invocation.objects.filter(status=Status.PENDING, next_attempt_at__lte=now)
     if not_of:
         rows = rows.exclude(function_id__in=not_of)
-    return list(rows.order_by("next_attempt_at")[:among])
+    return list(rows.order_by("next_attempt_at").values_list("pk", flat=True)[:among])
 
 
 def lines_of(invocation: Invocation) -> Lines:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -147,16 +148,17 @@ def run_invocations(worker: Worker, invocation_id: str) -> None:
 def _run_next(worker: Worker, invocation_id: str | None, blocked: set[str]) -> bool:
     """One row, if there is one to run. False when there is none."""
     now = timezone.now()
-    if invocation_id is not None:
-        row = Invocation.objects.filter(pk=invocation_id, status=Status.PENDING, next_attempt_at__lte=now).first()
-        if row is not None:
-            _attempt(worker, row, blocked)
-        return True
-    rows = selectors.next_due(now, not_of=blocked)
-    if rows:
+    chosen: UUID | str | None = invocation_id
+    if chosen is None:
+        ids = selectors.next_due(now, not_of=blocked)
         # Threads and workers look at the same head of the queue: chance keeps them from all claiming its first row.
-        _attempt(worker, random.choice(rows), blocked)
-    return bool(rows)
+        chosen = random.choice(ids) if ids else None
+    if chosen is None:
+        return False
+    row = Invocation.objects.filter(pk=chosen, status=Status.PENDING, next_attempt_at__lte=now).first()
+    if row is not None:
+        _attempt(worker, row, blocked)
+    return True
 
 
 def _attempt(worker: Worker, row: Invocation, blocked: set[str]) -> None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Awaitable
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
 import orjson
-import redis.asyncio
 from celery import Celery
 from django.conf import settings
 from django.db import transaction
 from kombu import Exchange, Queue
-from kombu.exceptions import OperationalError
+from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from nimbus_project.core import redis
 from nimbus_project.core.errors import Unavailable
 
 
@@ -48,9 +48,6 @@ QUEUES: dict[str, tuple[Task, ...]] = {
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 
 _EXCHANGE = Exchange("nimbus", type="direct")
-
-# Redis answers on this machine or the next: a send that takes longer has failed, and the row is the outbox.
-_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.05, "interval_step": 0.1, "interval_max": 0.2}
 
 
 def configure(app: Celery) -> Celery:
@@ -87,31 +84,16 @@ def configure(app: Celery) -> Celery:
     return app
 
 
-@lru_cache(maxsize=1)
-def _producer() -> Celery:
-    return configure(Celery("nimbus-producer", set_as_current=False))
-
-
 def send(task: Task, *args: Any) -> None:
     """Publish now. Raises Unavailable when the broker can't be reached."""
     try:
-        _producer().send_task(
-            task,
-            args=args,
-            queue=_QUEUE_OF[task],
-            retry=True,
-            retry_policy=_RETRY_POLICY,
-            ignore_result=True,
-            # Celery would write the arguments out once more for its logs: payloads don't belong there, and it is slow.
-            argsrepr="",
-            kwargsrepr="",
-        )
-    except (OperationalError, RedisError, OSError) as error:
+        redis.connection().lpush(_QUEUE_OF[task], envelope(task, *args))
+    except (RedisError, OSError) as error:
         raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
 
 
-async def send_async(client: redis.asyncio.Redis, task: Task, *args: Any) -> None:
-    """`send` for the event loop: the same message by one command, at a third of the cost. Raises Unavailable."""
+async def send_async(client: AsyncRedis, task: Task, *args: Any) -> None:
+    """`send` for the event loop. Raises Unavailable."""
     try:
         await cast("Awaitable[int]", client.lpush(_QUEUE_OF[task], envelope(task, *args)))
     except (RedisError, OSError) as error:
@@ -120,7 +102,8 @@ async def send_async(client: redis.asyncio.Redis, task: Task, *args: Any) -> Non
 
 def envelope(task: Task, *args: Any) -> bytes:
     """What Celery puts into Redis for a task: message protocol 2 (docs.celeryq.dev, "Message Protocol") in kombu's
-    envelope. Celery's own way opens a client and asks Redis twice for each message; a test holds this against it."""
+    envelope. Celery's own way opens a client and asks Redis twice for each message, ten times the cost on the path of
+    every call; a test holds this against it."""
     task_id = str(uuid4())
     body = orjson.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
     headers = _HEADERS | {"task": task, "id": task_id, "root_id": task_id}

@@ -1,13 +1,14 @@
-"""The message that the event loop sends by hand is the one that Celery sends."""
+"""A message as Nimbus makes it is the one that Celery would send."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
 import pytest
+from celery import Celery
+from kombu import Exchange, Queue
 
 from nimbus_project.core import queue, redis
 from nimbus_project.core.queue import Task
@@ -17,16 +18,16 @@ ARGS = ({"id": "one", "created_ms": 1.5}, '{"name": "Nimbus"}')
 
 
 @pytest.fixture
-def sent_by_celery(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def sent_by_celery(redis_server: RedisServer) -> dict[str, Any]:
     """Sent to a queue of its own, where no worker of other tests takes it."""
-    monkeypatch.setitem(queue.QUEUES, "probe", ())
-    monkeypatch.setitem(queue._QUEUE_OF, Task.RUN_CALL, "probe")
-    queue._producer.cache_clear()
-    queue.send(Task.RUN_CALL, *ARGS)
+    app = queue.configure(Celery("reference", set_as_current=False))
+    probe = Queue("probe", Exchange("nimbus", type="direct"), routing_key="probe")
+    app.send_task(Task.RUN_CALL, args=ARGS, queue=probe, ignore_result=True, argsrepr="", kwargsrepr="")
     message = redis.connection().rpop("probe")
     assert isinstance(message, bytes)
-    yield orjson.loads(message)
-    queue._producer.cache_clear()
+    found: dict[str, Any] = orjson.loads(message)
+    found["properties"]["delivery_info"]["routing_key"] = "sync"
+    return found
 
 
 def _body(message: dict[str, Any]) -> Any:
