@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -125,7 +126,7 @@ class Stack:
     def invoke(self, name: str) -> httpx.Response:
         return self.client.post(f"/functions/{name}/invoke", json={"name": "Nimbus"})
 
-    def pool(self) -> dict[str, object]:
+    def pool(self) -> dict[str, Any]:
         """The worker's pool as its last heartbeat tells it."""
         import orjson
         import redis
@@ -133,7 +134,7 @@ class Stack:
         client = redis.Redis.from_url(self.redis.url)
         found = [client.get(key) for key in client.scan_iter("nimbus:worker:*")]
         states = [orjson.loads(value) for value in found if isinstance(value, bytes)]
-        pool: dict[str, object] = states[0]["pool"] if states else {}
+        pool: dict[str, Any] = states[0]["pool"] if states else {}
         return pool
 
 
