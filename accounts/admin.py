@@ -3,12 +3,14 @@ shown once (API, `createapikey`) and revoked here."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.forms import ModelForm, model_to_dict
 from django.http import HttpRequest
@@ -113,6 +115,14 @@ class NimbusUserAdmin(UserAdmin):
             for row in rows:
                 stored = Quota.objects.filter(pk=row.pk).first()
                 services.quota_save(row, model_to_dict(stored) if stored else dict.fromkeys(model_to_dict(row)))
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
+        """Django's own page, which saves by itself; the change is logged with it."""
+        with transaction.atomic():
+            answer = super().user_change_password(request, id, form_url)
+            if request.method == "POST" and answer.status_code == HTTPStatus.FOUND:
+                services.password_changed(id)
+        return answer
 
     def _update(self, request: HttpRequest, user: User, **given: Any) -> None:
         try:

@@ -24,6 +24,9 @@ log = logging.getLogger("nimbus.door")
 _PROBES = "/health"
 # Above it, all is DRF: its views are exempt from Django's own CSRF check.
 _API = "/api/"
+_LOGINS = frozenset({"/login", "/admin/login"})
+_LOGINS_PER_MIN = 20
+"""From one address: passwords have less chance than keys."""
 _PATIENCE_SEC = 0.25
 _WRITE_USES_SEC = 60.0
 
@@ -69,6 +72,8 @@ class Door:
             return None
         address = self._authenticator.address(scope)
         standing = await self._count("address", address, self._limit_of(address))
+        if scope["method"] == "POST" and path.rstrip("/") in _LOGINS:
+            await self._count("login", address, _LOGINS_PER_MIN)
         check_csrf = scope["method"] not in SAFE_METHODS and path.startswith(_API)
         principal = await self._authenticator.identify(scope, headers, address, self._in_thread, check_csrf=check_csrf)
         if principal.key_prefix:

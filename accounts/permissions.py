@@ -40,6 +40,8 @@ TABLE: dict[str, Methods] = {
     "health-ready": _PUBLIC,
     "not-found": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), Right.PUBLIC),
     "metrics": _READ,
+    "login": {"GET": Right.PUBLIC, "POST": Right.PUBLIC, "PUT": Right.PUBLIC},
+    "logout": {"POST": Right.PUBLIC},
     "schema": _READ,
     "docs": _READ,
     # -- accounts
@@ -56,6 +58,8 @@ TABLE: dict[str, Methods] = {
     "functions-bulk-update": _ACT,
     "functions-export": _ACT,
     "functions-import": _ACT,
+    "functions-from-template": _ACT,
+    "templates": _READ,
     "function-clone": _ACT,
     "function-export": _READ,
     "function-offline": _ACT,
@@ -78,7 +82,8 @@ TABLE: dict[str, Methods] = {
     "layer-versions": _COLLECTION,
     "function-layers": {"GET": Right.READ, "PUT": Right.WRITE},
     "environments": _COLLECTION,
-    "environment": _REPLACEABLE,
+    # Deleting one changes everybody's functions, also those that the caller may not see.
+    "environment": {"GET": Right.READ, "PUT": Right.WRITE, "DELETE": Right.MANAGE},
     "function-environment": _REPLACEABLE,
     "function-secrets": _READ,
     "function-secret": {"PUT": Right.WRITE, "DELETE": Right.WRITE},
@@ -144,8 +149,8 @@ def _right_of(match: ResolverMatch, method: str) -> Right:
 def _has_method(view: Any, method: str) -> bool:
     """Whether a view would do anything but answer 405. A plain function may do anything."""
     view_class = getattr(view, "view_class", None) or getattr(view, "cls", None)
-    name = method.lower()
-    return view_class is None or hasattr(view_class, "get" if name == "head" else name)
+    name = "get" if method == "HEAD" else method.lower()
+    return view_class is None or (name in view_class.http_method_names and hasattr(view_class, name))
 
 
 class TablePermission(BasePermission):

@@ -108,6 +108,13 @@ def user_update(reference: str, **given: Any) -> User:
     return user
 
 
+def password_changed(reference: str) -> None:
+    """Log a change of password that was not made here. In its transaction."""
+    user = user_get(reference)
+    state = {"password": "old"}
+    audit.record("user.update", "user", user.pk, user.get_username(), before=state, after={"password": "new"})
+
+
 def user_delete(principal: Principal, reference: str) -> None:
     """The user and its keys. What it owns would become everybody's: that is refused. Raises UserNotFound,
     UserOwnsThings, LastAdmin, Forbidden for oneself."""

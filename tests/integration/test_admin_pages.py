@@ -143,6 +143,18 @@ def test_a_new_user_is_a_viewer_until_said_otherwise(page: Client) -> None:
     assert role_of(user_get("new")) == "admin" and user_get("new").is_staff
 
 
+def test_a_new_password_is_logged_without_it(page: Client) -> None:
+    from accounts.models import AuditEntry
+    from accounts.selectors import user_get
+
+    make_key("dev", "developer")
+    data = {"password1": "Quite-a-long-one-7", "password2": "Quite-a-long-one-7", "usable_password": "true"}
+    answer = page.post(reverse("admin:auth_user_password_change", args=[user_get("dev").pk]), data)
+    assert answer.status_code == 302
+    entry = AuditEntry.objects.filter(action="user.update").get()
+    assert (entry.object_name, entry.after) == ("dev", {"password": "***"})
+
+
 def test_a_user_without_the_role_does_not_get_in(page: Client) -> None:
     from accounts import services
 

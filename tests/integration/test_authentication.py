@@ -234,3 +234,21 @@ class TestSessions:
         assert locked.get("/me", headers=header).status_code == 200
         Session.objects.all().delete()
         refusal(locked.get("/me", headers=header), 401)
+
+    def test_logging_in_by_the_page(self, locked: Api, cookies: dict[str, str]) -> None:
+        page = locked.get("http://localhost:8080/login")
+        assert page.status_code == 200 and "csrfmiddlewaretoken" in page.text
+        token = page.cookies["csrftoken"]
+        form = {"username": "carol", "password": "correct horse battery", "csrfmiddlewaretoken": token}
+        cookie = {"Cookie": f"csrftoken={token}"}
+        bad = locked("POST", "http://localhost:8080/login", data=form | {"password": "wrong"}, headers=cookie)
+        assert bad.status_code == 200 and "sessionid" not in bad.cookies
+        good = locked("POST", "http://localhost:8080/login", data=form, headers=cookie)
+        assert good.status_code == 302 and good.headers["location"] == "/"
+        header = {"Cookie": f"sessionid={good.cookies['sessionid']}"}
+        assert locked.get("/me", headers=header).json()["name"] == "carol"
+
+    def test_guessing_passwords_is_slowed_down(self, locked: Api) -> None:
+        for path in ("/login", "/admin/login/"):
+            codes = [locked("POST", f"http://localhost:8080{path}", data={}).status_code for _ in range(12)]
+        assert codes[-1] == 429 and codes[0] != 429
