@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.accounts import ROLES, make_key
-from tests.integration.plane import Api
+from tests.integration.plane import BASE, Api
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -135,7 +135,7 @@ def test_every_address_for_every_role(locked_entrance: Api) -> None:
             expected = EXPECTED[name].get(method, ANY)
             for role in (*ROLES, ""):
                 headers = {"X-API-Key": keys[role]} if role else {}
-                answer = locked_entrance(method, path, headers=headers, json={} if method != "GET" else None)
+                answer = locked_entrance(method, BASE + path, headers=headers, json={} if method != "GET" else None)
                 got_in = answer.status_code != 401 and not (answer.status_code == 403 and "role" in answer.text)
                 refused_as = 401 if not role else 403
                 if got_in != (role in expected) or (not got_in and answer.status_code != refused_as):
