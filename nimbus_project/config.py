@@ -88,6 +88,8 @@ class Config(BaseSettings):
     """Sandboxes booted at once; more slow each other down."""
     prewarm_python: int = Field(2, ge=0, le=32)
     prewarm_node: int = Field(1, ge=0, le=32)
+    prewarm_go: int = Field(1, ge=0, le=32)
+    prewarm_wasm: int = Field(1, ge=0, le=32)
     prewarm_memory_mb: int = Field(256, ge=128)
     boot_timeout_sec: float = Field(60.0, gt=0)
     load_timeout_sec: float = Field(10.0, gt=0)

@@ -21,6 +21,7 @@ READS_ENVIRONMENT = {
     "workers/celery.py": "entrance: the same",
     "manage.py": "entrance: the same",
     "nimbus_project/supervisor/child.py": "hands its own environment on to the parts it starts",
+    "workers/drivers/process_go.py": "hands PATH and HOME on to the toolchain it starts",
 }
 # All of it runs inside sandboxes, where there is no Config.
 RUNNERS = "workers/runtimes/"

@@ -27,7 +27,12 @@ class PoolLimits:
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """The limits the operator has set."""
-        by_language = {"python": config.prewarm_python, "node": config.prewarm_node}
+        by_language = {
+            "python": config.prewarm_python,
+            "node": config.prewarm_node,
+            "go": config.prewarm_go,
+            "wasm": config.prewarm_wasm,
+        }
         return cls(
             memory_mb=config.pool_memory_mb,
             max_sandboxes=config.pool_max_sandboxes,
