@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, bulk, environments, layers, rollouts, secrets, tasks, transfer, versions
+from functions.api import aliases, bulk, environments, layers, rollouts, secrets, tasks, templates, transfer, versions
 from functions.api import functions as api
 
 urlpatterns = [
@@ -13,6 +13,8 @@ urlpatterns = [
     path("functions/bulk-delete", bulk.BulkDeleteApi.as_view(), name="functions-bulk-delete"),
     path("functions/bulk-update", bulk.BulkUpdateApi.as_view(), name="functions-bulk-update"),
     path("functions/export", transfer.FunctionsExportApi.as_view(), name="functions-export"),
+    path("functions/from-template", templates.FromTemplateApi.as_view(), name="functions-from-template"),
+    path("templates", templates.TemplatesApi.as_view(), name="templates"),
     path("functions/import", transfer.FunctionsImportApi.as_view(), name="functions-import"),
     path("functions/<str:reference>/export", transfer.FunctionExportApi.as_view(), name="function-export"),
     path("functions/<str:reference>/clone", api.FunctionCloneApi.as_view(), name="function-clone"),

@@ -34,6 +34,12 @@ def _answer(function: Function) -> dict[str, Any]:
     return function_shape(function, selectors.shown_version(function), code=True, task_id=str(task.pk) if task else "")
 
 
+def created(function: Function) -> dict[str, Any]:
+    """The answer to whatever has made a function."""
+    shape = _answer(function)
+    return shape | {"function": shape, "message": f"Function {shape['name']} is {shape['status']}."}
+
+
 def tagged(function: Function) -> Response:
     """With its `ETag`, for `If-Match`."""
     return Response(_answer(function), headers={"ETag": etag(function.last_number)})
@@ -90,9 +96,7 @@ class FunctionsApi(APIView):
     def post(self, request: Request) -> Response:
         given = FunctionCreateSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        shape = _answer(services.function_create(**given.validated_data))
-        message = f"Function {shape['name']} is {shape['status']}."
-        return Response(shape | {"function": shape, "message": message}, status=status.HTTP_201_CREATED)
+        return Response(created(services.function_create(**given.validated_data)), status=status.HTTP_201_CREATED)
 
 
 class FunctionApi(APIView):

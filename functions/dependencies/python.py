@@ -17,7 +17,7 @@ MAX_LINES = 5000
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _INCLUDE = re.compile(r"^(-r|--requirement|-c|--constraint)(?:\s+|=|(?<=-[rc]))(\S.*)$")
-_ALLOWED = re.compile(r"^(--pre|--prefer-binary|--require-hashes|--(?:only|no)-binary[ =][A-Za-z0-9._:,-]+)$")
+_ALLOWED = re.compile(r"^(--pre|--prefer-binary|--require-hashes|--only-binary[ =][A-Za-z0-9._:,-]+)$")
 _HASH = re.compile(r"\s--hash[ =]\s*sha(?:256|384|512):[0-9a-f]{64,128}(?=\s|$)")
 _PATH = re.compile(r"[A-Za-z0-9._/+@][A-Za-z0-9._/+@-]*")
 """What pip, which splits lines as a shell does, reads as one word and as no option."""

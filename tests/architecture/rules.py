@@ -15,7 +15,7 @@ STATUS_WRITERS = frozenset({"update", "bulk_update", "create", "get_or_create", 
 ROOT_FOLDERS = frozenset(
     {
         "nimbus_project", "accounts", "functions", "invocations", "workflows", "triggers", "workers", "templates",
-        "static", "deploy", "tests", "docs", ".ci", "var",
+        "static", "deploy", "tests", "docs", "examples", ".ci", "var",
     }
 )  # fmt: skip
 
