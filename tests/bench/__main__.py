@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.runtimes import RUNTIMES
-from tests.bench import figures, floors
+from tests.bench import figures, floors, languages
 from tests.bench.figures import HELLO, Figure
 from tests.bench.load import quantile
 from tests.bench.stack import Stack, running_stack
@@ -37,7 +37,9 @@ def measure(quick: bool) -> list[Figure]:
         table += _warm(stack, bare, seconds)
         table += _starts(stack, 5 if quick else 15)
         table += _queue(stack, quick)
-    with running_stack({"NIMBUS_PREWARM_PYTHON": "0", "NIMBUS_PREWARM_NODE": "0"}) as stack:
+        table += _languages(stack, seconds)
+    no_stock = {f"NIMBUS_PREWARM_{name}": "0" for name in ("PYTHON", "NODE", "GO", "WASM")}
+    with running_stack(no_stock) as stack:
         table += _cold(stack, docker_ms, 3 if quick else 7)
     return table
 
@@ -91,6 +93,32 @@ def _queue(stack: Stack, quick: bool) -> list[Figure]:
         Figure("/async accept: p99", f"{p99:.1f} ms", "≤ 25 ms", p99 <= 25),
         Figure("/async accepted and run", f"{rate:.0f}/s", "≥ 200/s", rate >= 200),
     ]
+
+
+def _languages(stack: Stack, seconds: float) -> list[Figure]:
+    console.print("five languages")
+    told = {one.title: languages.measure(stack, one, seconds=seconds / 2) for one in languages.LANGUAGES}
+    python = told["Python"].warm_p50
+    table = []
+    for title, one in told.items():
+        ratio = one.warm_p50 / python
+        first_bar = one.first <= 60 if title in ("Rust", "C") else None
+        table += [
+            Figure(f"{title}: deployed and built in", f"{one.build:.0f} ms"),
+            Figure(
+                f"{title}: first call, {one.first_kind}",
+                f"{one.first:.1f} ms",
+                "" if first_bar is None else "≤ 60 ms",
+                first_bar,
+            ),
+            Figure(
+                f"{title}: warm p50",
+                f"{one.warm_p50:.2f} ms, {ratio:.2f} × Python",
+                "≤ 1.5 × Python" if title not in ("Python", "Node.js") else "",
+                ratio <= 1.5 and one.errors == 0 if title not in ("Python", "Node.js") else None,
+            ),
+        ]
+    return table
 
 
 def _memory(stack: Stack) -> list[Figure]:
