@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 import orjson
@@ -29,6 +29,9 @@ class WorkerState:
     running: list[dict[str, Any]] = field(default_factory=list)
     """``{id, request_id, function_id, function_name, version, trigger_type, started_ms}`` of synchronous runs."""
     pool: dict[str, Any] = field(default_factory=dict)
+
+
+_TOLD = tuple(f.name for f in fields(WorkerState))
 
 
 def announce(client: Redis, state: WorkerState) -> None:
@@ -57,4 +60,8 @@ async def living_async(client: redis.asyncio.Redis) -> list[WorkerState]:
 
 
 def _states(values: list[bytes | None]) -> list[WorkerState]:
-    return [WorkerState(**orjson.loads(value)) for value in values if value is not None]
+    # A worker of a newer release may tell more.
+    return [
+        WorkerState(**{name: told[name] for name in _TOLD if name in told})
+        for told in (orjson.loads(value) for value in values if value is not None)
+    ]
