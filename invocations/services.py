@@ -14,6 +14,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
 
 from accounts import audit, quotas
 from accounts.principal import principal_var
@@ -26,7 +27,7 @@ from invocations.models import Invocation, TriggerType
 from invocations.record import CallMessage
 from nimbus_project.config import config
 from nimbus_project.core import fleet, queue, redis
-from nimbus_project.core.errors import Conflict, FunctionNotActive, InvalidRequest, TooManyRequests
+from nimbus_project.core.errors import Conflict, FunctionNotActive, InvalidRequest, TooManyRequests, Unavailable
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.queue import Task
 
@@ -183,7 +184,8 @@ def cancel(reference: str) -> Invocation | None:
     if running is not None:
         with transaction.atomic():
             audit.record("invocation.cancel", "invocation", running["id"], running["function_name"])
-        redis.connection().publish(redis.CONTROL, orjson.dumps({"cancel": running["id"]}))
+        if not redis.publish(redis.CONTROL, orjson.dumps({"cancel": running["id"]})):
+            raise Unavailable("The workers (by Redis) can't be reached right now. Try again.")
         return None
     row = selectors.invocation_get(reference)
     with transaction.atomic():
@@ -200,7 +202,12 @@ def cancel(reference: str) -> Invocation | None:
 
 def _running_call(reference: str) -> dict[str, Any] | None:
     """A synchronous run under way, of a function that may be seen."""
-    for worker in fleet.living(redis.connection()):
+    try:
+        living = fleet.living(redis.connection())
+    except RedisError:
+        # Queued ones can be ended without it; a synchronous one is not found.
+        return None
+    for worker in living:
         for run in worker.running:
             if reference in (run["id"], run["request_id"]) and _may_see(run["function_id"]):
                 return run
