@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
 from django.db import close_old_connections
 from django.utils import timezone
@@ -41,6 +42,10 @@ _GRACE_SEC = 20.0
 """Over wait and timeout: the load of the code, the kill, the way back."""
 
 
+_LOOKS = 3
+"""In a row without a worker before it counts as gone."""
+
+
 class CallDesk:
     """What one web process needs to make calls: threads for what blocks, the mailbox, a view of the workers."""
 
@@ -50,6 +55,8 @@ class CallDesk:
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="nimbus-web")
         self._workers_seen_at = 0.0
         self._running_on: dict[str, str] = {}
+        self._missed: dict[str, int] = {}
+        """Looks in a row that did not find a worker that callers wait for; under "" those that found none at all."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -98,20 +105,28 @@ class CallDesk:
         key, body = new.idempotency_key, new.event
         claim = await self.in_thread(idempotency.claim, new.function.id, key, body, new.id, timezone.now())
         if not claim.first:
-            return await self._answer_of(claim.invocation_id.hex, new)
+            return await self._answer_of(claim.invocation_id, new)
         try:
-            return await self._call(new)
+            run = await self._call(new)
         except NimbusError:
             await self.in_thread(idempotency.release, new.function.id, key, new.id)
             raise
+        if run.error_type == ErrorType.SANDBOX_UNAVAILABLE:
+            # It never began: a repeated request may.
+            await self.in_thread(idempotency.release, new.function.id, key, new.id)
+        return run
 
-    async def _answer_of(self, invocation_hex: str, new: NewInvocation) -> RunRecord:
-        until = time.monotonic() + config().queue_wait_sec + new.timeout_sec
+    async def _answer_of(self, first: UUID, new: NewInvocation) -> RunRecord:
+        until = time.monotonic() + config().queue_wait_sec + new.timeout_sec + _GRACE_SEC
+        row = None
         while time.monotonic() < until:
-            row = await self.in_thread(Invocation.objects.filter(pk=invocation_hex).first)
+            row = await self.in_thread(Invocation.objects.filter(pk=first).first)
             if row is not None and row.status in TERMINAL:
                 return _record_of_row(row)
             await asyncio.sleep(0.05)
+        if row is None:
+            # So long after it, the first one has not run and won't: its web process died before it was sent.
+            await self.in_thread(idempotency.release, new.function.id, new.idempotency_key, first)
         raise Conflict("The first request with this Idempotency-Key has not ended yet.", code="idempotency_in_progress")
 
     async def _call(self, new: NewInvocation) -> RunRecord:
@@ -132,7 +147,7 @@ class CallDesk:
     async def _run(self, new: NewInvocation) -> RunRecord:
         function, run_id = new.function, str(new.id)
         slot = function.max_concurrency > 0
-        if slot and not await self.in_thread(services.take_slot, function, run_id, new.timeout_sec):
+        if slot and not await self._take_slot(function, run_id, new.timeout_sec):
             raise services.at_limit(function)
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
         future = self.mailbox.expect(run_id)
@@ -164,6 +179,12 @@ class CallDesk:
                 return await asyncio.wait_for(future, timeout_sec + _GRACE_SEC)
         raise NoWorker("No worker took this call in time. Try again or call it asynchronously.")
 
+    async def _take_slot(self, function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
+        try:
+            return await self.in_thread(services.take_slot, function, run_id, timeout_sec)
+        except RedisError as error:
+            raise _redis_away() from error
+
     async def _release(self, slot: bool, function_id: str, run_id: str) -> None:
         if slot:
             with contextlib.suppress(RedisError):
@@ -176,7 +197,7 @@ class CallDesk:
         try:
             living = await self.in_thread(fleet.living, redis.connection())
         except RedisError as error:
-            raise Unavailable("The queue (Redis) can't be reached right now. Try again.") from error
+            raise _redis_away() from error
         if not living:
             raise NoWorker("No worker is running. Start one, or try again if one is on its way.")
         self._workers_seen_at = time.monotonic()
@@ -189,12 +210,16 @@ class CallDesk:
                 living = await fleet.living_async(self._redis)
             except (RedisError, OSError):
                 continue
-            if living:
-                self._workers_seen_at = time.monotonic()
             alive = {worker.id for worker in living}
+            # A Redis that was started empty knows its workers again within a beat.
+            self._missed = {w: self._missed.get(w, 0) + 1 for w in {"", *self._running_on.values()} - alive}
+            if living:
+                self._workers_seen_at, self._missed[""] = time.monotonic(), 0
+            elif self._missed[""] >= _LOOKS:
+                self._workers_seen_at = 0.0
             waiting = set(self.mailbox.waiting_ids())
             for run_id, worker_id in self._running_on.items():
-                if worker_id not in alive:
+                if self._missed.get(worker_id, 0) >= _LOOKS:
                     self.mailbox.fail(run_id, _WorkerLostError(f"The worker {worker_id} was lost while this ran."))
             for worker in living:
                 self._running_on |= {run["id"]: worker.id for run in worker.running if run["id"] in waiting}
@@ -233,10 +258,17 @@ class _WorkerLostError(Exception):
     """Sent to a waiting caller whose worker's heartbeat has ended."""
 
 
+def _redis_away() -> Unavailable:
+    return Unavailable("The queue (Redis) can't be reached right now. Try again.")
+
+
 def _append_record(record: RunRecord) -> None:
-    pipeline = redis.connection().pipeline(transaction=False)
-    ledger.append(pipeline, record.to_bytes())
-    pipeline.execute()
+    try:
+        pipeline = redis.connection().pipeline(transaction=False)
+        ledger.append(pipeline, record.to_bytes())
+        pipeline.execute()
+    except RedisError:
+        ledger.write([record])
 
 
 def _record_of_row(row: Invocation) -> RunRecord:
