@@ -30,6 +30,7 @@ class Caller:
     """The API of one platform; callable from any thread."""
 
     def __init__(self, platform: Platform) -> None:
+        self.redis_url = platform.redis.url
         limits = httpx.Limits(max_connections=300, max_keepalive_connections=50)
         self.http = httpx.Client(base_url=platform.url + "/api/v1", timeout=90, limits=limits)
 
