@@ -76,7 +76,7 @@ def finish(row: Invocation, outcome: Outcome, start: StartKind | None, now: date
     if outcome.logs:
         with transaction.atomic():
             won = _move(row, Status.RUNNING, **changes)
-            if won:
+            if won or _was_cancelled(row):
                 _add_log(row, outcome.logs, now)
     else:
         won = _move(row, Status.RUNNING, **changes)
@@ -182,6 +182,11 @@ def _again(row: Invocation, outcome: Outcome, now: datetime, at: datetime) -> di
 
 def _lost(error: str) -> Outcome:
     return Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.WORKER_LOST)
+
+
+def _was_cancelled(row: Invocation) -> bool:
+    """During this very try: what it had printed stays."""
+    return Invocation.objects.filter(pk=row.pk, status=Status.CANCELLED, attempt=row.attempt).exists()
 
 
 def _add_log(row: Invocation, lines: tuple[LogLine, ...], now: datetime) -> None:

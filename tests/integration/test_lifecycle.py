@@ -266,6 +266,14 @@ def test_who_loses_the_end_leaves_no_lines() -> None:
     assert not InvocationLog.objects.filter(pk=row.pk).exists()
 
 
+def test_what_a_cancelled_run_had_printed_stays() -> None:
+    row = claimed()
+    assert lifecycle.cancel(row.pk, NOW)
+    killed = Outcome(status=Status.CANCELLED, fault=Fault.CALLER, logs=(LogLine(1, "stdout", "so far"),))
+    assert not finish(row, killed)
+    assert orjson.loads(bytes(InvocationLog.objects.get(pk=row.pk).lines)) == [[1, "stdout", "so far"]]
+
+
 # -- what is due
 
 
