@@ -25,6 +25,7 @@ from pathlib import Path
 from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import MIB, Config, config
 from workers.drivers.process_go import GoMissing, GoWorkshop
+from workers.drivers.process_packages import npm_command, pip_command
 from workers.drivers.process_tree import descendants, memory_bytes
 from workers.indexes import index_environment
 from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, tar_of_sources
@@ -59,7 +60,11 @@ def _go(folder: Path) -> Program:
         raise BuildError(str(error)) from error
 
 
-PROGRAMS: dict[str, Find] = {"go": _go}
+PROGRAMS: dict[str, Find] = {
+    "go": _go,
+    "python": lambda folder: Program(*pip_command(folder)),
+    "node": lambda folder: Program(*npm_command(folder)),
+}
 """By toolchain."""
 
 
