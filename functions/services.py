@@ -75,7 +75,7 @@ def function_make(name: str, runtime: str, content: VersionContent, given: Mappi
                 **{key: given[key] for key in UNVERSIONED if key in given},
             )
             _set_tags(function, given.get("tags", ()))
-            version = _add_version(function, content)
+            version = version_add(function, content)
             audit.record("function.create", "function", function.pk, function.name, after=state_of(function, version))
             directory.changed(function)
     except IntegrityError as error:
@@ -141,7 +141,7 @@ def function_become(function: Function, content: VersionContent, given: Mapping[
     if "tags" in given:
         _set_tags(function, given["tags"])
     if content != content_of(newest):
-        newest = _add_version(function, content)
+        newest = version_add(function, content)
     after = state_of(function, newest)
     if after != before:
         audit.record("function.update", "function", function.pk, function.name, before=before, after=after)
@@ -235,8 +235,9 @@ def _replaced(content: VersionContent, given: Mapping[str, Any]) -> VersionConte
     return VersionContent(**{f.name: given.get(f.name, getattr(content, f.name)) for f in fields(content)})
 
 
-def _add_version(function: Function, content: VersionContent) -> FunctionVersion:
-    """The next version, live at once or when its build has succeeded."""
+def version_add(function: Function, content: VersionContent) -> FunctionVersion:
+    """The next version, also of the newest's content; live at once or when its build has succeeded. Under the
+    function's row lock. Raises QuotaExceeded."""
     function.last_number += 1
     function.save(update_fields=["last_number", "updated_at"])
     version = FunctionVersion.objects.create(

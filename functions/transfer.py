@@ -176,8 +176,8 @@ def _create(name: str, entry: Entry) -> Function:
     function = services.function_make(name, entry["runtime"], contents[first], entry)
     numbers = {first: function.last_number}
     for number in rest:
-        services.function_become(function, contents[number], {})
-        numbers[number] = function.last_number
+        # A version each, also of equal content: aliases may tell them apart.
+        numbers[number] = services.version_add(function, contents[number]).version
     _set_aliases(function, entry, numbers)
     return function
 
@@ -218,7 +218,7 @@ def _set_aliases(function: Function, entry: Entry, numbers: Mapping[int, int]) -
     """Those of the entry, by the numbers that their versions have here; others stay."""
     for alias in entry["aliases"]:
         shares: dict[int, int] = {}
-        # Two versions of the same content may have become one.
+        # In an update two versions of the same content may have become one.
         for side in alias["routing_config"]["weights"]:
             number = numbers[side["version"]]
             shares[number] = shares.get(number, 0) + side["weight"]

@@ -173,23 +173,28 @@ def test_update_is_refused_for_another_runtime(api: Api, rich: dict[str, Any]) -
     assert api.get("/functions/rich").json() == rich
 
 
-def test_versions_that_became_one_share_their_weight(api: Api) -> None:
+def test_versions_of_equal_content_stay_apart_but_in_an_update(api: Api) -> None:
     same = entry()
     same["versions"] = [same["versions"][0] | {"number": number} for number in (4, 7)]
     weights = [{"version": 4, "weight": 30}, {"version": 7, "weight": 70}]
     same["aliases"] = [{"name": "prod", "routing_config": {"weights": weights}}]
     assert imported(api, bundle(same))["failed"] == []
-    assert Alias.objects.get().weights == [{"version": 1, "weight": 100}]
+    assert Alias.objects.get().weights == [{"version": 1, "weight": 30}, {"version": 2, "weight": 70}]
+    assert imported(api, bundle(same), "update")["failed"] == []
+    assert Alias.objects.get().weights == [{"version": 2, "weight": 100}]
+    assert FunctionVersion.objects.count() == 2
 
 
 def test_one_function_is_imported_whole_or_not_at_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = services.function_become
+    whole = services.version_add
 
-    def breaks(function: Function, *args: Any) -> None:
-        whole(function, *args)
-        raise RuntimeError("secret detail")
+    def breaks(function: Function, *args: Any) -> FunctionVersion:
+        made = whole(function, *args)
+        if made.version == 2:
+            raise RuntimeError("secret detail")
+        return made
 
-    monkeypatch.setattr(services, "function_become", breaks)
+    monkeypatch.setattr(services, "version_add", breaks)
     two = entry("two")
     two["versions"].append(two["versions"][0] | {"number": 2, "memory_mb": 512})
     result = imported(api, bundle(two, entry("one")))
