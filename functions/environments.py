@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from accounts import audit
+from accounts.visibility import visible
 from functions import aliases, allowance, configuration, directory
-from functions.errors import EnvironmentExists, EnvironmentNotFound
+from functions.errors import EnvironmentExists, EnvironmentInUse, EnvironmentNotFound
 from functions.models import Environment, Function, FunctionEnvironment
 from functions.selectors import NAME_PATTERN, function_get
 from nimbus_project.core.errors import InvalidRequest
@@ -76,21 +77,29 @@ def environment_update(reference: str, *, name: str = "", description: str | Non
 
 def environment_delete(reference: str) -> None:
     """With what it changes of every function. Queued invocations in it end with an error that says so. Raises
-    EnvironmentNotFound."""
+    EnvironmentNotFound, EnvironmentInUse."""
     with transaction.atomic():
+        rows = FunctionEnvironment.objects.filter(environment=environment_get(reference))
+        if rows.exclude(visible("function__")).exists():
+            raise EnvironmentInUse("It changes functions that are not yours. Ask an administrator to delete it.")
         # Functions before the environment, as everybody locks who changes what it changes of one: no deadlock.
-        mine = Function.objects.filter(environments__environment=environment_get(reference))
-        concerned = list(mine.select_for_update().order_by("pk").values_list("pk", flat=True))
+        mine = Function.objects.filter(pk__in=rows.values("function")).order_by("pk")
+        concerned = set(mine.select_for_update().values_list("pk", flat=True))
         environment = environment_get(reference, for_update=True)
+        if concerned != set(rows.values_list("function", flat=True)):
+            # One more came between the two locks, and to lock it now might wait for who waits for us.
+            raise EnvironmentInUse("It was changed at this moment. Try again.")
         _record("environment.delete", environment, before=_state(environment))
         configuration.advance(*concerned)
         environment.delete()
         directory.everything_changed()
 
 
-def overrides_get(function: Function, reference: str) -> tuple[Environment, FunctionEnvironment]:
+def overrides_get(
+    function: Function, reference: str, *, for_update: bool = False
+) -> tuple[Environment, FunctionEnvironment]:
     """What an environment changes of a function; an unsaved row when it changes nothing. Raises EnvironmentNotFound."""
-    environment = environment_get(reference)
+    environment = environment_get(reference, for_update=for_update)
     row = FunctionEnvironment.objects.filter(function=function, environment=environment).first()
     return environment, row or FunctionEnvironment(function=function, environment=environment)
 
@@ -100,7 +109,7 @@ def overrides_set(function_reference: str, reference: str, given: Mapping[str, A
     EnvironmentNotFound, AliasNotFound, QuotaExceeded."""
     with transaction.atomic():
         function = function_get(function_reference, for_update=True)
-        environment, row = overrides_get(function, reference)
+        environment, row = overrides_get(function, reference, for_update=True)
         before, used_mb = _overrides_state(row), allowance.memory_mb_of(function)
         if alias := given.get("active_alias", ""):
             aliases.alias_get(function, alias)
@@ -119,7 +128,7 @@ def overrides_delete(function_reference: str, reference: str) -> None:
     """The function is in this environment as its version says. Raises FunctionNotFound, EnvironmentNotFound."""
     with transaction.atomic():
         function = function_get(function_reference, for_update=True)
-        environment, row = overrides_get(function, reference)
+        environment, row = overrides_get(function, reference, for_update=True)
         if row.pk is None:
             raise EnvironmentNotFound(f"The environment {environment.name} changes nothing of {function.name}.")
         _record_overrides("environment.clear", function, environment, before=_overrides_state(row))

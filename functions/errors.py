@@ -59,6 +59,10 @@ class EnvironmentExists(Conflict):
     code = "environment_exists"
 
 
+class EnvironmentInUse(Conflict):
+    code = "environment_in_use"
+
+
 class SecretNotFound(NotFound):
     code = "secret_not_found"
 

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEntry
+from accounts.principal import Principal, acting_as
 from functions import directory, environments
-from functions.models import Environment, FunctionEnvironment
+from functions.errors import EnvironmentInUse, EnvironmentNotFound
+from functions.models import Environment, Function, FunctionEnvironment
 from nimbus_project.core import queue
 from nimbus_project.core.queue import Task
-from tests.integration.plane import Api, living_workers, make_function, refusal, wait_until
+from tests.integration.plane import Api, in_threads, living_workers, make_function, refusal, wait_until
 
 pytestmark = pytest.mark.usefixtures("transactional_db", "no_environments")
 
@@ -248,3 +251,37 @@ def test_a_known_environment_costs_no_query(api: Api, staging: dict[str, Any], r
         with pytest.raises(Exception, match="no environment"):
             live.environment("nowhere")
     assert len(queries) == 0
+
+
+def test_what_others_have_in_it_only_an_admin_deletes(api: Api, staging: dict[str, Any]) -> None:
+    made = api.create("theirs")
+    api.put("/functions/theirs/environments/staging", {"memory_mb": 512})
+    owner, other = (get_user_model().objects.create_user(name) for name in ("ann", "ben"))
+    Function.objects.filter(pk=made["id"]).update(owner=owner)
+    try:
+        with acting_as(Principal(user_id=other.pk, name="ben", role="developer")), pytest.raises(EnvironmentInUse):
+            environments.environment_delete("staging")
+        assert FunctionEnvironment.objects.exists()
+        with acting_as(Principal(user_id=owner.pk, name="ann", role="developer")):
+            environments.environment_delete("staging")
+    finally:
+        get_user_model().objects.all().delete()
+
+
+def test_deleted_and_set_at_once_neither_waits_for_ever_nor_leaves_a_trace(staging: dict[str, Any]) -> None:
+    made = [make_function(f"f{number}") for number in range(8)]
+
+    def change(number: int) -> object:
+        if number == 8:
+            return environments.environment_delete("staging")
+        return environments.overrides_set(f"f{number}", "staging", {"memory_mb": 512})
+
+    results = in_threads(9, change)
+    known = (type(None), FunctionEnvironment, EnvironmentNotFound, EnvironmentInUse)
+    assert all(isinstance(one, known) for one in results), results
+    if not Environment.objects.exists():
+        assert not FunctionEnvironment.objects.exists()
+        for function, result in zip(made, results, strict=False):
+            function.refresh_from_db()
+            # Set, then deleted: two changes, so that no sandbox of in between is ever used again.
+            assert function.generation == (2 if isinstance(result, FunctionEnvironment) else 0)
