@@ -149,8 +149,7 @@ _ALWAYS = frozenset(
 
 def invocation_shape(row: Invocation) -> dict[str, Any]:
     """One invocation, whole."""
-    output = None if row.output is None else orjson.loads(bytes(row.output))
-    return _shape(row, orjson.loads(bytes(row.input)), output, [])
+    return _shape(row, _as_it_came(row.input), _as_it_came(row.output), [])
 
 
 def invocation_row_shape(row: Any) -> dict[str, Any]:
@@ -160,11 +159,12 @@ def invocation_row_shape(row: Any) -> dict[str, Any]:
         for name in ("input", "output")
         if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None
     ]
-    shown = {
-        name: None if (value := getattr(row, f"listed_{name}")) is None else orjson.loads(bytes(value))
-        for name in ("input", "output")
-    }
-    return _shape(row, shown["input"], shown["output"], large)
+    return _shape(row, _as_it_came(row.listed_input), _as_it_came(row.listed_output), large)
+
+
+def _as_it_came(text: Any) -> orjson.Fragment | None:
+    """JSON text for the answer as it is: not parsed, so that neither depth nor a number's spelling matters."""
+    return None if text is None or (encoded := bytes(text)) == b"null" else orjson.Fragment(encoded)
 
 
 def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[str, Any]:
@@ -199,9 +199,7 @@ def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[s
         "request_id": row.request_id,
         "created_at": row.created_at,
     }
-    return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v not in ("", []))} | (
-        {"output": output} if output in ("", []) and row.status == Status.SUCCESS else {}
-    )
+    return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v not in ("", []))}
 
 
 def log_line_shapes(lines: Lines) -> list[dict[str, Any]]:
