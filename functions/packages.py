@@ -123,14 +123,24 @@ def language_of(runtime: str, handler: str, asked: str, upload: Upload) -> str:
 
 
 def store(upload: Upload) -> Package:
-    """The package of these bytes, made if it was not there. Two writers of the same bytes agree by the key."""
+    """The package of these bytes, made if it was not there, and locked: it stays until the transaction that will use it
+    has ended. Two writers of the same bytes agree by the key."""
     if upload.kind == PackageKind.SOURCE:
         sha256, stored_as, data = hashlib.sha256(upload.data).hexdigest(), "", upload.data
     else:
         (sha256, stored_as), data = artifacts.keep("packages", upload.data), b""
     package = Package(sha256=sha256, kind=upload.kind, data=data, stored_as=stored_as, size_bytes=len(upload.data))
-    Package.objects.bulk_create([package], ignore_conflicts=True)
-    return package
+    while True:
+        Package.objects.bulk_create([package], ignore_conflicts=True)
+        if _locked([sha256]):
+            return package
+        # It was there when it was to be made, and went with its last user before it could be locked.
+
+
+def _locked(sha256s: list[str]) -> list[str]:
+    """Those that are there, locked; in one order, so that two who want the same ones don't wait for each other."""
+    rows = Package.objects.select_for_update().filter(sha256__in=sha256s).order_by("sha256")
+    return list(rows.values_list("sha256", flat=True))
 
 
 def content(package: Package) -> bytes:
@@ -140,5 +150,6 @@ def content(package: Package) -> bytes:
 
 def remove_unused(sha256s: list[str]) -> int:
     """Delete those of the packages that no version uses any more. The count."""
-    deleted, _ = Package.objects.filter(sha256__in=sha256s, versions__isnull=True).delete()
+    # Under the lock: who stored one of them in the meantime has a version of it by then.
+    deleted, _ = Package.objects.filter(sha256__in=_locked(sha256s), versions__isnull=True).delete()
     return deleted

@@ -90,7 +90,8 @@ def function_clone(reference: str, name: str) -> Function:
     versions, aliases and environments, and without its secrets: those were given to that function only. Raises
     FunctionNotFound, FunctionExists, QuotaExceeded."""
     with transaction.atomic():
-        source = function_get(reference)
+        # Locked, so that it does not go, with its package, before the clone has one of its own.
+        source = function_get(reference, for_update=True)
         given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in {"pinned", "shared"}}
         given["tags"] = _tags_of(source)
         return function_make(name, source.runtime, content_of(shown_version(source)), given)

@@ -3,6 +3,7 @@ not at all, and one that fails harms no other."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ def _import(entry: dict[str, Any], bundle: Bundle, on_conflict: OnConflict, resu
             result.skipped.append((wanted, "A function of this name is there already."))
             return
         # All packages first, in one order: two imports that wait for each other's rows would wait for ever.
-        for upload in sorted(uploads, key=lambda one: one.data):
+        for upload in sorted(uploads, key=lambda one: hashlib.sha256(one.data).digest()):
             packages.store(upload)
         if taken and on_conflict is OnConflict.UPDATE:
             function = _update(entry)
