@@ -14,7 +14,7 @@ from django.db import transaction
 
 from accounts.principal import principal_var
 from functions.configuration import NOTHING, Overrides, all_overrides
-from functions.errors import AliasNotFound, EnvironmentNotFound, VersionNotFound
+from functions.errors import AliasNotFound, EnvironmentNotFound, FunctionNotFound, VersionNotFound
 from functions.models import INVOKABLE, Alias, Function, FunctionVersion
 from functions.routing import Weights, as_weights, by_chance, by_session
 from functions.selectors import function_get
@@ -127,6 +127,8 @@ def _read(function: Function) -> LiveFunction:
     named = {newest, *(version for weights in aliases.values() for version, _ in weights)}
     rows = FunctionVersion.objects.filter(function=function, version__in=named)
     timeouts = dict(rows.values_list("version", "timeout_sec"))
+    if newest not in timeouts:
+        raise FunctionNotFound("There is no function of this id or name.")  # deleted since it was read
     return LiveFunction(
         id=str(function.pk),
         name=function.name,

@@ -77,19 +77,29 @@ def function_get(reference: str, *, for_update: bool = False) -> Function:
     # An id wins over another function that was named like it.
     found = sorted(rows.filter(where), key=lambda f: f.name == reference) if where is not None else []
     if not found:
-        raise FunctionNotFound("There is no function of this id or name.")
+        raise _not_found()
     return found[0]
 
 
 def latest_version(function: Function) -> FunctionVersion:
-    return FunctionVersion.objects.select_related("package").get(
-        function_id=function.pk, version=function.latest_version
-    )
+    """The newest that can run. Raises FunctionNotFound when it was deleted since it was read."""
+    return _version(function, function.latest_version)
 
 
 def newest_version(function: Function) -> FunctionVersion:
-    """The one with the highest number, which may still be building."""
-    return FunctionVersion.objects.select_related("package").get(function_id=function.pk, version=function.last_number)
+    """The one with the highest number, which may still be building. Raises FunctionNotFound, as `latest_version`."""
+    return _version(function, function.last_number)
+
+
+def _version(function: Function, number: int) -> FunctionVersion:
+    try:
+        return FunctionVersion.objects.select_related("package").get(function_id=function.pk, version=number)
+    except FunctionVersion.DoesNotExist:
+        raise _not_found() from None
+
+
+def _not_found() -> FunctionNotFound:
+    return FunctionNotFound("There is no function of this id or name.")
 
 
 def shown_version(function: Function) -> FunctionVersion:
