@@ -293,5 +293,3 @@ def _record_of_row(row: Invocation) -> RunRecord:
         duration_ms=row.duration_ms or 0.0,
         output=None if row.output is None else bytes(row.output),
     )
-
-

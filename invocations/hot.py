@@ -36,9 +36,7 @@ async def invoke_async(request: HttpRequest, desk: CallDesk) -> HttpAnswer:
     """`POST /functions/{id}/async`: 202 once the invocation is safely stored."""
     new = await _parse(request, desk, delay_sec=_delay(request))
     row = await desk.in_thread(services.submit, new)
-    return json_answer(
-        {"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}, status=202
-    )
+    return json_answer({"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}, status=202)
 
 
 async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0) -> NewInvocation:
@@ -110,4 +108,3 @@ def _delay(request: HttpRequest) -> float:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise InvalidRequest("delay_sec must be a number.", details={"delay_sec": ["Must be 0 to 86400."]})
     return float(text)
-

@@ -134,9 +134,7 @@ def due(now: datetime, *, resend_after_sec: float, limit: int) -> list[UUID]:
 
 
 def _tries(row: Invocation) -> Tries:
-    return Tries(
-        attempt=row.attempt, lost=row.lost_attempts, max_attempts=row.max_attempts, expires_at=row.expires_at
-    )
+    return Tries(attempt=row.attempt, lost=row.lost_attempts, max_attempts=row.max_attempts, expires_at=row.expires_at)
 
 
 def _move(row: Invocation, expected: Status, *more: Q, **changes: Any) -> bool:
@@ -195,11 +193,7 @@ def _add_log(row: Invocation, lines: tuple[LogLine, ...], now: datetime) -> None
     old = InvocationLog.objects.filter(pk=row.pk).first() if row.attempt > 1 else None
     if old is None:
         InvocationLog.objects.bulk_create(
-            [
-                InvocationLog(
-                    invocation_id=row.pk, function_id=row.function_id, lines=orjson.dumps(new), created_at=now
-                )
-            ],
+            [InvocationLog(invocation_id=row.pk, function_id=row.function_id, lines=orjson.dumps(new), created_at=now)],
             ignore_conflicts=True,
         )
     else:

@@ -40,9 +40,7 @@ class Invocation(models.Model):
     environment = models.CharField(max_length=64, blank=True)
     alias_used = models.CharField(max_length=64, blank=True)
     trigger_type = models.CharField(max_length=16, choices=TriggerType, default=TriggerType.HTTP)
-    status = models.CharField(
-        max_length=16, choices=[(s.value, s.value) for s in Status], default=Status.PENDING.value
-    )
+    status = models.CharField(max_length=16, choices=[(s.value, s.value) for s in Status], default=Status.PENDING.value)
     # JSON text as it came and as it was made: jsonb would refuse "\\u0000" and cost a parse on the way.
     input = models.BinaryField()
     output = models.BinaryField(null=True, blank=True)

@@ -155,9 +155,7 @@ def invocation_shape(row: Invocation) -> dict[str, Any]:
 def invocation_row_shape(row: Any) -> dict[str, Any]:
     """One of a list (`selectors.listed`): large events and results are named instead of shown."""
     large = [
-        name
-        for name in ("input", "output")
-        if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None
+        name for name in ("input", "output") if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None
     ]
     return _shape(row, _as_it_came(row.listed_input), _as_it_came(row.listed_output), large)
 

@@ -242,4 +242,3 @@ def _row(new: NewInvocation, now: datetime) -> Invocation:
         max_attempts=function.max_retries + 1,
         expires_at=now + timedelta(seconds=function.max_event_age_sec + new.delay_sec),
     )
-

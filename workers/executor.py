@@ -72,9 +72,7 @@ def _serve_call(
         return None, _deleted(call.function_name, call.version, call.environment)
     if isinstance(spec, Outcome):
         return None, spec
-    context = Call(
-        invocation_id=call.id, request_id=call.request_id, alias=call.alias, trigger_type=call.trigger_type
-    )
+    context = Call(invocation_id=call.id, request_id=call.request_id, alias=call.alias, trigger_type=call.trigger_type)
     return run(worker, spec, context, event, wait_sec, run_log)
 
 
@@ -243,9 +241,7 @@ def _as_told(call: CallMessage, started_ms: float) -> dict[str, Any]:
 
 
 def _unavailable(error: str) -> Outcome:
-    return Outcome(
-        status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.SANDBOX_UNAVAILABLE
-    )
+    return Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.SANDBOX_UNAVAILABLE)
 
 
 def _deleted(name: str, version: int, environment: str) -> Outcome:

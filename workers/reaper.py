@@ -37,5 +37,3 @@ def sweep() -> None:
     idempotency.forget_old(now)
     if lost or ids:
         log.info("swept", extra={"leases_expired": lost, "messages_sent": len(ids)})
-
-

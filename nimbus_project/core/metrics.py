@@ -10,9 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000)
 
-INVOCATIONS = Counter(
-    "nimbus_invocations_total", "Finished invocations.", ["function", "runtime", "status"]
-)
+INVOCATIONS = Counter("nimbus_invocations_total", "Finished invocations.", ["function", "runtime", "status"])
 DURATION = Histogram(
     "nimbus_invocation_duration_ms", "Run time of the handler.", ["function", "runtime", "cold_start"], buckets=_MS
 )
@@ -20,12 +18,8 @@ ERRORS = Counter("nimbus_invocation_errors_total", "Invocations that did not suc
 COLD_STARTS = Counter("nimbus_cold_starts_total", "Runs that waited for a new sandbox.", ["function", "runtime"])
 WARM_STARTS = Counter("nimbus_warm_starts_total", "Runs in a loaded sandbox.", ["function", "runtime"])
 RETRIES = Counter("nimbus_async_retries_total", "Attempts of queued invocations that were put back.")
-POOL_SIZE = Gauge(
-    "nimbus_sandbox_pool_size", "Sandboxes there.", ["runtime"], multiprocess_mode="livesum"
-)
+POOL_SIZE = Gauge("nimbus_sandbox_pool_size", "Sandboxes there.", ["runtime"], multiprocess_mode="livesum")
 POOL_WARM = Gauge(
     "nimbus_sandbox_pool_warm", "Loaded sandboxes without work.", ["runtime"], multiprocess_mode="livesum"
 )
-POOL_BUSY = Gauge(
-    "nimbus_sandbox_pool_busy", "Sandboxes at work.", ["runtime"], multiprocess_mode="livesum"
-)
+POOL_BUSY = Gauge("nimbus_sandbox_pool_busy", "Sandboxes at work.", ["runtime"], multiprocess_mode="livesum")

@@ -89,9 +89,7 @@ def celery_round_trip(server: RedisServer, folder: Path, *, seconds: float) -> d
     return {"p50_ms": quantile(alone, 0.5), "per_sec_16": count / seconds}
 
 
-def _together(
-    server: RedisServer, call: Callable[[redis.Redis, str], float], *, callers: int, seconds: float
-) -> int:
+def _together(server: RedisServer, call: Callable[[redis.Redis, str], float], *, callers: int, seconds: float) -> int:
     counts = [0] * callers
     until = time.perf_counter() + seconds
 

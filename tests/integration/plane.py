@@ -125,7 +125,9 @@ class Api:
 
     def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One request. A path that is no full one is below /api/v1."""
-        url = path if path.startswith(("http", "/api/", "/health", "/metrics", "/admin", "/static", "//")) else V1 + path
+        url = (
+            path if path.startswith(("http", "/api/", "/health", "/metrics", "/admin", "/static", "//")) else V1 + path
+        )
         answer: httpx.Response = self._run(self._client.request(method, url, **more))
         return answer
 

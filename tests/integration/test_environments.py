@@ -191,9 +191,10 @@ def test_its_alias_runs_unless_the_call_chooses(api: Api, staging: dict[str, Any
     api.put("/functions/tell", {"memory_mb": 192})
     for name, version in (("old", 1), ("mid", 2)):
         weights = [{"version": version, "weight": 100}]
-        assert api.post(
-            "/functions/tell/aliases", {"name": name, "routing_config": {"weights": weights}}
-        ).status_code == 201
+        assert (
+            api.post("/functions/tell/aliases", {"name": name, "routing_config": {"weights": weights}}).status_code
+            == 201
+        )
     api.put("/functions/tell/environments/staging", {"active_alias": "old"})
     assert told(api, "?environment=staging")["version"] == 1
     assert told(api, "?environment=staging&alias=mid")["version"] == 2

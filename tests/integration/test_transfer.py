@@ -218,12 +218,8 @@ _BAD_ENTRIES: dict[str, Any] = {
     "missing file": entry(version={"file": "code/elsewhere"}),
     "other bytes": entry(version={"sha256": "0" * 64}),
     "impossible kind": entry(version={"kind": "binary"}),
-    "alias of nothing": entry(
-        aliases=[{"name": "p", "routing_config": {"weights": [{"version": 9, "weight": 100}]}}]
-    ),
-    "alias latest": entry(
-        aliases=[{"name": "latest", "routing_config": {"weights": [{"version": 1, "weight": 100}]}}]
-    ),
+    "alias of nothing": entry(aliases=[{"name": "p", "routing_config": {"weights": [{"version": 9, "weight": 100}]}}]),
+    "alias latest": entry(aliases=[{"name": "latest", "routing_config": {"weights": [{"version": 1, "weight": 100}]}}]),
     "weights of 90": entry(aliases=[{"name": "p", "routing_config": {"weights": [{"version": 1, "weight": 90}]}}]),
 }
 
@@ -335,14 +331,10 @@ _SETTINGS = st.fixed_dictionaries(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(versions=_VERSIONS, rest=_SETTINGS, share=st.integers(0, 100), pick=st.integers(0, 3))
-def test_round_trip(
-    api: Api, versions: list[dict[str, Any]], rest: dict[str, Any], share: int, pick: int
-) -> None:
+def test_round_trip(api: Api, versions: list[dict[str, Any]], rest: dict[str, Any], share: int, pick: int) -> None:
     Function.objects.all().delete()
     first, *later = versions
-    function = services.function_create(
-        name="trip", runtime="python3.11", handler="handler.main", **first | rest
-    )
+    function = services.function_create(name="trip", runtime="python3.11", handler="handler.main", **first | rest)
     for version in later:
         services.function_update("trip", **version)
     function.refresh_from_db()
