@@ -18,7 +18,9 @@ WITHIN_SEC = 30.0
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.parametrize("platform", [PlatformOptions()], indirect=True, ids=["process"]),
+    pytest.mark.parametrize(
+        "platform", [PlatformOptions(), PlatformOptions(database="sqlite")], indirect=True, ids=["auto", "sqlite"]
+    ),
 ]
 
 

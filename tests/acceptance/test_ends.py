@@ -105,6 +105,26 @@ def test_a_waiting_invocation_is_cancelled_and_never_runs(caller: Caller) -> Non
     assert (caller.get(reference)["status"], caller.get(reference)["attempt"]) == ("cancelled", 0)
 
 
+# -- deleted
+
+
+def test_a_function_deleted_under_its_runs(caller: Caller) -> None:
+    caller.create("gone", memory_mb=128, max_concurrency=2)
+    running = caller.send("gone", {"token": 1, "sec": 3})
+    caller.running(running)
+    waiting = caller.send("gone", {"token": 2}, params={"delay_sec": "3"})
+    with calls(caller, "gone", range(1), sec=3) as (future,):
+        wait_until_told(caller, "gone")
+        assert caller.http.delete("/functions/gone").status_code == 204
+        answer = future.result(60)
+    assert (answer.status_code, answer.json().get("body")) == (200, 0), answer.text
+    assert (caller.ended(running)["status"], caller.get(running)["output"]) == ("success", 1)
+    row = caller.ended(waiting)
+    assert (row["status"], row["error_type"], row["attempt"]) == ("failed", "FunctionDeleted", 1)
+    assert caller.lines(running) == ["began"]
+    refused(caller.invoke("gone"), 404, "function_not_found")
+
+
 # -- over a limit
 
 
