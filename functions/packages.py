@@ -139,7 +139,8 @@ def store(upload: Upload) -> Package:
 
 def _locked(sha256s: list[str]) -> list[str]:
     """Those that are there, locked; in one order, so that two who want the same ones don't wait for each other."""
-    rows = Package.objects.select_for_update().filter(sha256__in=sha256s).order_by("sha256")
+    # NO KEY: who only adds a version of a package that is there already waits for nobody.
+    rows = Package.objects.select_for_update(no_key=True).filter(sha256__in=sha256s).order_by("sha256")
     return list(rows.values_list("sha256", flat=True))
 
 
