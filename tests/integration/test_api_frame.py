@@ -166,7 +166,7 @@ def test_health(api: Api) -> None:
     assert api.get("/health/live").json() == {"status": "alive"}
 
 
-def test_ready_with_a_worker(api: Api, worker: None) -> None:
+def test_ready_with_a_worker(api: Api) -> None:
     fleet.announce(
         redis.connection(),
         fleet.WorkerState(id="w", node="n", pid=1, driver="process", started_at=0.0, threads=1),

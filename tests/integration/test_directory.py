@@ -102,7 +102,7 @@ def test_a_change_of_another_process_is_told(api: Api) -> None:
     assert api.post("/functions/hello/async", {}).json()["code"] == "function_not_active"
 
 
-def test_news_of_another_function_changes_nothing(api: Api) -> None:
+def test_news_of_another_function_changes_nothing() -> None:
     make_function("other")
     live = directory.look_up("other")
     directory.forget("01890a5d-ac96-774b-bcce-b302099a8057", "hello")
