@@ -233,14 +233,15 @@ def postgres_program(name: str) -> Path | None:
     return Path(on_path) if on_path else None
 
 
-def missing_images() -> str | None:
-    """Makes sure that the runtime images are there and current. Why they are not, or None."""
+def missing_images(*more: str) -> str | None:
+    """Makes sure that the images of Python and Node.js, and more of `build_runtimes`, are there and current. Why they
+    are not, or None."""
     from workers.drivers.docker import DockerImages
     from workers.images import ImageError, build_runtimes
     from workers.sandbox import SandboxError
 
     try:
-        build_runtimes(["python3.11", "nodejs20"], DockerImages())
+        build_runtimes(["python3.11", "nodejs20", *more], DockerImages())
     except (ImageError, SandboxError) as error:
         return str(error)
     return None
