@@ -30,9 +30,15 @@ def keep(folder: str, data: bytes) -> tuple[str, str]:
 
 
 def fetch(name: str) -> bytes:
-    """Raises OSError when it is not there."""
-    with default_storage.open(name) as file:
-        data: bytes = file.read()
+    """Raises OSError when it is not there or can't be read."""
+    try:
+        with default_storage.open(name) as file:
+            data: bytes = file.read()
+    except OSError:
+        raise
+    except Exception as error:
+        # Every kind of store has exceptions of its own for a network that fails.
+        raise OSError(f"{name} can't be read from storage: {error}") from error
     return data
 
 

@@ -10,6 +10,7 @@ import dj_database_url
 
 from nimbus_project.config import ROOT, config
 from nimbus_project.core.logging import logging_config
+from nimbus_project.core.storage import storages
 
 _config = config()
 _config.var_dir.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,7 @@ APPEND_SLASH = True
 STATIC_URL = "static/"
 STATIC_ROOT = _config.var_dir / "static"
 MEDIA_ROOT = _config.var_dir / "files"
+STORAGES = storages(_config.storage_url)
 DATA_UPLOAD_MAX_MEMORY_SIZE = _config.max_request_bytes
 
 AUTH_PASSWORD_VALIDATORS = [
