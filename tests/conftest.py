@@ -18,9 +18,9 @@ import pytest
 
 from tests.platform import Platform, PlatformOptions, open_platform
 from tests.requirements import require
-from tests.services import PostgresServer, RedisServer, missing_images
+from tests.services import PostgresServer, RedisServer, missing_images, missing_index
 
-REQUIREMENTS = ("docker", "postgres", "redis", "chromium")
+REQUIREMENTS = ("docker", "postgres", "redis", "chromium", "index")
 
 # Its socket paths must stay short, so not below pytest's own temporary folder. Others may pass through it: the
 # database server runs as another user.
@@ -178,7 +178,9 @@ def platform(request: pytest.FixtureRequest, redis_server: RedisServer) -> Itera
     """The platform as processes; parametrize with `PlatformOptions` for another driver or database."""
     options: PlatformOptions = getattr(request, "param", PlatformOptions())
     if options.driver == "docker":
-        require("docker", missing_images())
+        require("docker", missing_images(*options.images))
+    if options.index:
+        require("index", missing_index())
     has_postgres = PostgresServer.missing() is None
     uses_postgres = options.database == "postgres" or (options.database == "auto" and has_postgres)
     folder = Path(tempfile.mkdtemp(prefix="p", dir=_SCRATCH))

@@ -27,6 +27,10 @@ class PlatformOptions:
     env: dict[str, str] = field(default_factory=dict)
     """More settings, by the names of their variables."""
     beat: bool = True
+    images: tuple[str, ...] = ()
+    """What `build_runtimes` makes besides Python and Node.js, for the Docker driver."""
+    index: bool = False
+    """Whether packages are fetched."""
 
 
 class PartServer(Server):

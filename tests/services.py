@@ -8,8 +8,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -244,6 +247,24 @@ def missing_images(*more: str) -> str | None:
         build_runtimes(["python3.11", "nodejs20", *more], DockerImages())
     except (ImageError, SandboxError) as error:
         return str(error)
+    return None
+
+
+@cache
+def missing_index() -> str | None:
+    """Why this machine's pip and npm can't fetch packages, or None."""
+    from workers.npm import find_npm
+
+    npm = find_npm()
+    if not npm:
+        return "there is no npm"
+    with tempfile.TemporaryDirectory(prefix="nimbus-index-") as folder:
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", folder, "MarkupSafe"]
+        for command in (pip, [*npm, "view", "ms@2.1.3", "version"]):
+            try:
+                subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
+            except (OSError, subprocess.SubprocessError) as error:
+                return f"{Path(command[0]).name} fetches nothing: {error}"
     return None
 
 

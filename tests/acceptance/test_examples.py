@@ -11,8 +11,6 @@ from functions.templates import Example, examples, templates
 from tests.acceptance.caller import Caller
 from tests.platform import PlatformOptions
 from tests.projects import as_archive, built, deploy, result
-from tests.requirements import require
-from tests.services import missing_images
 
 LANGUAGES = {"python3.11", "nodejs20", "go1.24", "rust", "c"}
 IMAGES = ("go1.24", "wasm", "builder-python", "builder-node", "builder-go", "builder-wasm")
@@ -20,14 +18,13 @@ IMAGES = ("go1.24", "wasm", "builder-python", "builder-node", "builder-go", "bui
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.parametrize(
-        "platform", [PlatformOptions(driver="docker")], ids=["docker"], indirect=True, scope="module"
+        "platform",
+        [PlatformOptions(driver="docker", images=IMAGES, index=True)],
+        ids=["docker"],
+        indirect=True,
+        scope="module",
     ),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _images() -> None:
-    require("docker", missing_images(*IMAGES))
 
 
 def language(example: Example) -> str:

@@ -304,7 +304,9 @@ function writeSource(moduleName, source) {
 
 /** A project's files stay as they are: whether one is an ES module is said by its suffix, its package.json or its syntax. */
 async function loadFromProject(moduleName) {
-  const file = ['.js', '.mjs', '.cjs'].map((suffix) => path.join(taskDir, moduleName + suffix)).find((name) => fs.existsSync(name));
+  // Not existsSync: it asks with fewer rights than reading has.
+  const there = (name) => fs.statSync(name, { throwIfNoEntry: false })?.isFile();
+  const file = ['.js', '.mjs', '.cjs'].map((suffix) => path.join(taskDir, moduleName + suffix)).find(there);
   if (!file) {
     const found = fs.readdirSync(taskDir).filter((name) => /\.[cm]?js$/.test(name)).join(', ') || 'none';
     throw new NamedFault('ModuleNotFound', `There is no file ${moduleName}.js in the project. JavaScript files there: ${found}.`);

@@ -1,0 +1,157 @@
+"""Archives that mean harm: refused with a reason, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import base64
+import io
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from functions import archives
+from functions.models import Artifact, BuildTask, Function, FunctionVersion, Package
+from functions.packages import MAX_BINARY_BYTES
+from nimbus_project.config import config
+from tests.integration.plane import Api, refusal
+
+pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+
+HANDLER = "def main(event):\n    return 1\n"
+
+
+def packed(*entries: tuple[str | zipfile.ZipInfo, str | bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in (("handler.py", HANDLER), *entries):
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def entry(name: str, mode: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, mode << 16
+    return info
+
+
+def bomb() -> bytes:
+    """262 MB of nothing in a quarter of one."""
+    return packed(*((f"{n}.bin", bytes(64 << 20)) for n in range(4)))
+
+
+def liar() -> bytes:
+    """Its directory says that a file is short; it is not."""
+    content = zlib.compressobj(9, zlib.DEFLATED, -15)
+    data = content.compress(bytes(8 << 20)) + content.flush()
+    head = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, zlib.crc32(b""), len(data), 10, 1, 0) + b"a"
+    directory = struct.pack(
+        "<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, 0, 8, 0, 0, zlib.crc32(b""), len(data), 10, 1, 0, 0, 0, 0, 0, 0
+    )
+    directory += b"a"
+    start = len(head) + len(data)
+    return head + data + directory + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(directory), start, 0)
+
+
+def encrypted() -> bytes:
+    data = bytearray(packed())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        data[data.index(signature) + offset] |= 1
+    return bytes(data)
+
+
+def too_many() -> bytes:
+    return packed(*((f"{n}", "") for n in range(archives.MAX_FILES)))
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "bomb": (bomb, "unpacks to more than"),
+    "lies about sizes": (liar, "can be read|lies about the size"),
+    "absolute": (lambda: packed(("/etc/passwd", "x")), "reaches outside"),
+    "upwards": (lambda: packed(("../x", "x")), "reaches outside"),
+    "upwards inside": (lambda: packed(("a/../../x", "x")), "reaches outside"),
+    "backslashes": (lambda: packed(("..\\x", "x")), "unusable file name|reaches outside"),
+    "link": (lambda: packed((entry("link", stat.S_IFLNK | 0o777), "/etc/passwd")), "link or special file"),
+    "pipe": (lambda: packed((entry("pipe", stat.S_IFIFO | 0o600), "")), "link or special file"),
+    "device": (lambda: packed((entry("null", stat.S_IFCHR | 0o600), "")), "link or special file"),
+    "too many files": (too_many, "entries; at most"),
+    "encrypted": (encrypted, "is encrypted"),
+    "the same name twice": (lambda: packed(("handler.py", "again")), "same file twice"),
+    "the same name twice, differently": (lambda: packed(("./handler.py", "again")), "same file twice"),
+    "control characters": (lambda: packed(("a\nb", "x")), "unusable file name"),
+    "empty": (lambda: b"PK\5\6" + bytes(18), "has no files"),
+    "no zip": (lambda: b"hello" * 100, "can be read"),
+    "cut short": (lambda: packed(("b", "x" * 5000))[:-30], "can be read"),
+    "requirements with an address": (
+        lambda: packed(("requirements.txt", "x @ https://elsewhere.example/x.whl\n")),
+        "is an address",
+    ),
+    "requirements with an index": (
+        lambda: packed(("requirements.txt", "--index-url https://elsewhere.example\nx\n")),
+        "set up by the operator",
+    ),
+}
+
+
+def stored() -> set[Path]:
+    """Files of uploads and artifacts."""
+    return {path for path in (config().var_dir / "files").rglob("*") if path.is_file()}
+
+
+def rows() -> tuple[int, ...]:
+    return tuple(model.objects.count() for model in (Function, FunctionVersion, Package, Artifact, BuildTask))
+
+
+def send(api: Api, data: bytes, name: str = "hostile") -> object:
+    body = {
+        "name": name,
+        "runtime": "python3.11",
+        "handler": "handler.main",
+        "archive": base64.b64encode(data).decode(),
+    }
+    return api.post("/functions", body)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_archive_is_refused_and_leaves_nothing(api: Api, kind: str) -> None:
+    make, said = HOSTILE[kind]
+    before = (rows(), stored())
+    body = refusal(send(api, make()), 400, "invalid_request")  # type: ignore[arg-type]
+    assert any(part in body["error"] for part in said.split("|")), body["error"]
+    assert "archive" in body["details"]
+    assert (rows(), stored()) == before
+    assert api.get("/functions/hostile").status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["bomb", "upwards", "link"])
+def test_a_hostile_update_changes_nothing(api: Api, kind: str) -> None:
+    api.create("steady")
+    before = (rows(), stored(), api.get("/functions/steady").json())
+    data = base64.b64encode(HOSTILE[kind][0]()).decode()
+    refusal(api.put("/functions/steady", {"archive": data}), 400, "invalid_request")
+    assert (rows(), stored(), api.get("/functions/steady").json()) == before
+
+
+def test_more_than_50_mib_are_refused_by_their_length(api: Api) -> None:
+    before = (rows(), stored())
+    answer = send(api, bytes(MAX_BINARY_BYTES + 6))
+    body = refusal(answer, 400, "invalid_request")  # type: ignore[arg-type]
+    assert "50 MiB" in body["error"]
+    assert (rows(), stored()) == before
+
+
+def test_an_honest_archive_is_live_at_once(api: Api) -> None:
+    answer = send(api, packed(("inner/__init__.py", ""), ("inner/data.json", "{}")), "honest")
+    assert answer.status_code == 201, answer.text  # type: ignore[attr-defined]
+    assert answer.json()["status"] == "active"  # type: ignore[attr-defined]
+
+
+def test_lists_that_need_a_builder_wait_for_it(api: Api) -> None:
+    answer = send(api, packed(("requirements.txt", "nothing-like-it==1\n")), "waits")
+    made = answer.json()  # type: ignore[attr-defined]
+    assert made["status"] == "creating"
+    task = api.get(f"/tasks/{made['task_id']}").json()
+    assert task["task"]["status"] in ("pending", "running")
