@@ -25,6 +25,8 @@ _ERROR_BYTES = 66 * 1024
 _TYPE_CHARS = 200
 _FRAMES = 100
 _FRAME_CHARS = 4096
+_EARLY_SEC = 0.25
+"""A runner may end a call so long before its deadline and say that its time was over."""
 _BROKEN_LINK = (TimeoutError, ConnectionEnded, FrameError)
 
 
@@ -154,7 +156,10 @@ class LinkedSandbox(ABC):
         started = time.monotonic()
         try:
             self._stream.send(Kind.INVOKE, _invoke_head(call, deadline - started), event, deadline)
-            outcome = self._finished(self._answer(Kind.RESULT, call.invocation_id, deadline, logs))
+            frame = self._answer(Kind.RESULT, call.invocation_id, deadline, logs)
+            outcome = self._finished(frame)
+            if _ran_out_of_time(frame, deadline):
+                outcome = _timeout(round(deadline - started), loading=False)
         except _BROKEN_LINK as error:
             outcome = self._end(error, round(deadline - started), loading=False)
         except ValueError as error:
@@ -298,6 +303,12 @@ def _invoke_head(call: Call, remaining_sec: float) -> dict[str, object]:
         "alias": call.alias,
         "trigger_type": call.trigger_type,
     }
+
+
+def _ran_out_of_time(frame: Frame, deadline: float) -> bool:
+    """Whether the runner has ended the call because its time was over, and it was."""
+    ended = frame.kind is Kind.FAULT and frame.head.get("timed_out") is True
+    return ended and deadline - time.monotonic() < _EARLY_SEC
 
 
 def _timeout(allowed_sec: int, *, loading: bool) -> Outcome:

@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from functions.runtimes import RUNTIMES, Runtime
 from invocations.outcome import Status
+from tests.handlers import zoo_go, zoo_wasm
+from tests.handlers.case import ANY, BY_LANGUAGE, CALL, COMPILED, ENV, MB, SPEC, Case
 
-FOLDER = Path(__file__).parent
-BY_LANGUAGE = {"python": RUNTIMES["python3.11"], "node": RUNTIMES["nodejs20"]}
-
-ANY = object()
-"""Any value will do."""
-
-CALL = {"request_id": "req-1", "alias": "prod", "attempt": 2, "trigger_type": "cron", "invocation_id": "inv-0"}
-SPEC = {"function_name": "zoo", "function_version": 7, "memory_limit_mb": 256, "timeout_sec": 10}
-ENV = {"COLOUR": "blue", "TZ": "Europe/Berlin"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One handler and the outcome of its last call; earlier calls must succeed."""
-
-    name: str
-    status: Status = Status.SUCCESS
-    events: tuple[Any, ...] = ({},)
-    outputs: tuple[Any, ...] = (ANY,)
-    """Of the successful calls, in order."""
-    error_type: str = ""
-    """A regular expression, for the whole type."""
-    error: str = ""
-    """A regular expression, to be found in the error."""
-    stack: tuple[str, ...] = ()
-    """Regular expressions, one for each entry of the stack trace in order; none: not looked at."""
-    logs: tuple[str, ...] | None = None
-    """Lines of the last call, ``stdout: text``; None: not looked at."""
-    memory_mb: int = 256
-    timeout_sec: int = 10
-    at_load: bool = False
-    """Fails before the first call."""
-    survives: bool | None = True
-    """Whether the sandbox serves on afterwards; None: either way is right."""
-    languages: tuple[str, ...] = ("python", "node")
-    language: str = field(default="")
-
-    @property
-    def runtime(self) -> Runtime:
-        return BY_LANGUAGE[self.language]
-
-    @property
-    def source(self) -> bytes:
-        return (FOLDER / self.language / f"{self.name}{self.runtime.source_suffix}").read_bytes()
-
+__all__ = ["ANY", "BY_LANGUAGE", "CALL", "CASES", "COMPILED", "ENV", "SPEC", "Case", "find"]
 
 PY, JS = ("python",), ("node",)
-MB = 1024 * 1024
 
 
 def _good() -> list[Case]:
@@ -182,7 +136,8 @@ def _failures() -> list[Case]:
     ]  # fmt: skip
 
 
-CASES = [replace(case, language=language) for case in (*_good(), *_ends(), *_failures()) for language in case.languages]
+ALL = (*_good(), *_ends(), *_failures(), *zoo_wasm.cases(), *zoo_go.cases())
+CASES = [replace(case, language=language) for case in ALL for language in case.languages]
 
 
 def find(language: str, name: str) -> Case:

@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from functions.runtimes import Runtime
-from functions.spec import FunctionSpec
+from functions.spec import ArtifactKind, FunctionSpec
 from invocations.outcome import Outcome
 from nimbus_project.config import Config
 from tests.handlers.zoo import BY_LANGUAGE, CALL, ENV, Case
+from tests.integration.artifacts import KINDS, artifact_of, stage_in
 from tests.requirements import require
 from workers.drivers.process import ProcessDriver
-from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
+from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError, Stage
 
 DRIVERS = ("process", "docker")
 BOOT_SEC = 60.0
@@ -28,7 +29,7 @@ LONG_SEC = 60.0
 def open_driver(name: str, var_dir: Path) -> Iterator[SandboxDriver]:
     """A driver with state of its own, closed at the end. Skips (or fails) the test where the machine lacks it."""
     config = Config(var_dir=var_dir, max_log_bytes=256 * 1024, sandbox_pids=64)
-    driver = _make(name, config)
+    driver = _make(name, config, stage_in(var_dir / "artifacts"))
     try:
         for runtime in BY_LANGUAGE.values():
             require(name, driver.available(runtime))
@@ -37,19 +38,20 @@ def open_driver(name: str, var_dir: Path) -> Iterator[SandboxDriver]:
         driver.close()
 
 
-def _make(name: str, config: Config) -> SandboxDriver:
+def _make(name: str, config: Config, stage: Stage) -> SandboxDriver:
     if name == "process":
-        return ProcessDriver(config)
+        return ProcessDriver(config, stage)
     try:
         from workers.drivers.docker import DockerDriver
 
-        return DockerDriver(config)
+        return DockerDriver(config, stage)
     except (ImportError, SandboxError) as error:
         require(name, str(error))
         raise
 
 
 def spec_of(case: Case, env: dict[str, str] | None = None) -> FunctionSpec:
+    folder = artifact_of(case)
     return FunctionSpec(
         function_id=f"id-of-{case.name}",
         function_name="zoo",
@@ -58,8 +60,10 @@ def spec_of(case: Case, env: dict[str, str] | None = None) -> FunctionSpec:
         handler="handler.main",
         memory_mb=case.memory_mb,
         timeout_sec=case.timeout_sec,
-        artifact=case.source,
+        artifact=b"" if folder else case.source,
         artifact_sha256="",
+        artifact_kind=KINDS.get(case.language, ArtifactKind.SOURCE),
+        folder=folder,
         env_vars=ENV if env is None else env,
     )
 

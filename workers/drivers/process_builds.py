@@ -27,6 +27,7 @@ from nimbus_project.config import MIB, Config, config
 from workers.drivers.process_go import GoMissing, GoWorkshop
 from workers.drivers.process_packages import npm_command, pip_command
 from workers.drivers.process_tree import descendants, memory_bytes
+from workers.drivers.process_wasm import wasm_command
 from workers.indexes import index_environment
 from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, tar_of_sources
 
@@ -64,6 +65,7 @@ PROGRAMS: dict[str, Find] = {
     "go": _go,
     "python": lambda folder: Program(*pip_command(folder)),
     "node": lambda folder: Program(*npm_command(folder)),
+    "wasm": lambda folder: Program(*wasm_command(folder)),
 }
 """By toolchain."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -12,17 +12,38 @@ from compilers import STACK_BYTES, Rejected, code_of, run  # type: ignore[import
 
 TARGET = "wasm32-wasip1"
 CRATES = ("serde", "serde_json")
+CRATES_FOLDER = Path("/opt/nimbus/crates")
+"""Where the image has them, compiled."""
 
 _MAIN = re.compile(r"^\s*(?:pub\s+)?fn\s+main\s*\(", re.MULTILINE)
+_SERDE = re.compile(r"\bserde(?:_json)?::")
 _HANDLE = re.compile(r"\bextern\s+\"C\"\s+fn\s+handle\s*\(")
 
 
 def compile_to(made: Path, sources: Path, names: list[str], handler: str) -> None:
     """Raises Rejected."""
+    _check_compiler()
     root = _root(sources, names, handler)
     _check_dependencies(sources)
+    code = code_of(sources / root)
+    if _SERDE.search(code) and not CRATES_FOLDER.is_dir():
+        raise Rejected("serde and serde_json are in the builder's image only. Start Docker.")
     # Relative to where the file is, so that messages have the user's own names.
-    run(_command(made, sources, root, _kind(code_of(sources / root))), sources)
+    run(_command(made, sources, root, _kind(code)), sources)
+
+
+def _check_compiler() -> None:
+    """In the image it is there."""
+    if CRATES_FOLDER.is_dir():
+        return
+    rustc = shutil.which("rustc")
+    asked = [rustc or "", "--print=target-libdir", f"--target={TARGET}"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() if rustc else ""
+    if not found or not Path(found).is_dir():
+        raise Rejected(
+            f"There is no Rust compiler for WebAssembly here: install rustc 1.78 or newer with the target {TARGET} "
+            f"(rustup target add {TARGET}). Or start Docker."
+        )
 
 
 def _root(sources: Path, names: list[str], handler: str) -> str:
@@ -72,8 +93,7 @@ def _command(made: Path, sources: Path, root: str, kind: str) -> list[str]:
     options += [f"-Clink-arg=-zstack-size={STACK_BYTES}", "-Clink-arg=--export=__stack_pointer"]
     if linker := shutil.which("wasm-ld"):
         options += [f"-Clinker={linker}", "-Clinker-flavor=wasm-ld"]
-    crates = Path(os.environ.get("NIMBUS_CRATES", "/opt/nimbus/crates"))
-    options += ["-L", f"dependency={crates}"]
+    options += ["-L", f"dependency={CRATES_FOLDER}"]
     for crate in CRATES:
-        options += [f"--extern={crate}={path}" for path in sorted(crates.glob(f"lib{crate}-*.rlib"))]
+        options += [f"--extern={crate}={path}" for path in sorted(CRATES_FOLDER.glob(f"lib{crate}-*.rlib"))]
     return ["rustc", *options, "-o", str(made), root]

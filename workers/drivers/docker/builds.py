@@ -142,7 +142,10 @@ class DockerToolchains:
             sender.start()
             return _receive(connection, on_line, deadline)
         finally:
+            # All three hold the descriptor.
             connection.close()
+            attached._response.close()
+            attached.close()
 
     def _remove(self, container: str) -> None:
         try:

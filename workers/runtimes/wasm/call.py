@@ -105,7 +105,9 @@ class Function:
             # Below its lower end there is nothing: that is what a trap for an address outside came from.
             outside = isinstance(error, Trap) and error.trap_code is TrapCode.MEMORY_OUT_OF_BOUNDS
             stack_full = outside and isinstance(pointer, Global) and pointer.value(store) <= 0
-        return fault_of(error, output.tail, memory_full=memory_full, stack_full=stack_full, memory_mb=self._memory_mb)
+        return fault_of(
+            error, output.last_words, memory_full=memory_full, stack_full=stack_full, memory_mb=self._memory_mb
+        )
 
     def _too_large(self) -> Fault:
         return Fault("ResultTooLarge", f"The result is larger than the {self._result_bytes} bytes that are allowed.")

@@ -13,7 +13,7 @@ HELLO, LOAD, LOADED, INVOKE, LOG, RESULT, FAULT, PING, PONG = range(1, 10)
 EXIT_DISCONNECTED = 76
 """Exit code when the connection to the driver is gone, which ends the runner."""
 CHUNK = 64 * 1024
-TAIL_BYTES = 4096
+TAIL_BYTES = 66 * 1024
 
 _PREFIX = struct.Struct(">IBI")
 _LOG_BYTES = 1 << 20
@@ -71,12 +71,12 @@ class Output:
         self._limit = self._left = limit
         self._parts = {"stdout": b"", "stderr": b""}
         self._full = False
-        self.tail = b""
-        """The end of what went to stderr, also when the log is full: the language's own runtime dies with words."""
+        self._tail = bytearray()
+        self._panic = bytearray()
 
     def write(self, stream: str, data: bytes) -> None:
         if stream == "stderr":
-            self.tail = (self.tail + data)[-TAIL_BYTES:]
+            self._remember(data)
         if self._full:
             return
         lines, newline, rest = (self._parts[stream] + data).rpartition(b"\n")
@@ -86,6 +86,18 @@ class Output:
         if len(rest) > self._left:
             self._parts[stream] = b""
             self._emit(stream, rest)
+
+    @property
+    def last_words(self) -> bytes:
+        """What a language's own runtime said as it gave up, else the end of stderr; also when the log is full."""
+        return bytes(self._panic[:TAIL_BYTES] or self._tail[-TAIL_BYTES:])
+
+    def _remember(self, data: bytes) -> None:
+        if (self._panic or b"panicked at" in data) and len(self._panic) < TAIL_BYTES:
+            self._panic += data
+        self._tail += data
+        if len(self._tail) > 2 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
 
     def end(self) -> None:
         for stream, rest in self._parts.items():

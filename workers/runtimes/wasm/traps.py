@@ -11,16 +11,16 @@ MAX_ERROR_CHARS = 64 * 1024
 SOURCES = "/src/"
 """Where debug information says that the user's sources are; the builder's compilers are told so."""
 
-_FRAME = re.compile(r"^ *\d+: +(?:0x[0-9a-f]+ - )?(?:<[^>]*>!|[^!\n ]*\.wasm!)?(?P<name>.+)$")
+_FRAME = re.compile(r"^ *(?:\d+: +(?:0x[0-9a-f]+ - )?(?:<[^>]*>!|[^!\n ]*\.wasm!)?|- )(?P<name>.+)$")
+"""One that was inlined into the one before has a dash for its number."""
 _AT = re.compile(r"^ +at (?P<file>.+?):(?P<line>\d+)(?::\d+)?$")
 _HASH = re.compile(r"::h[0-9a-f]{16}$")
 _LANGUAGE = re.compile(
     r"^<?&?(?:mut )?(?:std|core|alloc|compiler_builtins|dlmalloc)::|^(?:__|rust_|wasi_)|^(?:_start|_initialize|abort)$"
+    r"|.*\.command_export$"
 )
 """Functions of the languages' own runtimes."""
-_PANIC = re.compile(
-    r"thread '[^']*' (?:\(\d+\) )?panicked at (?P<where>[^\n]+?):\n(?P<what>.*?)\n(?:note: |\Z)", re.DOTALL
-)
+_PANIC = re.compile(r"panicked at (?P<where>[^\n]+?):\n(?P<what>.*?)(?:\nnote: |\n?\Z)", re.DOTALL)
 _NO_MEMORY = re.compile(r"memory allocation of \d+ bytes failed")
 _TRAPS = {
     TrapCode.UNREACHABLE: "The code gave up: it reached an unreachable instruction (abort, failed assertion).",
@@ -45,7 +45,7 @@ class Fault(Exception):
 
 
 def fault_of(error: WasmtimeError | Trap, tail: bytes, *, memory_full: bool, stack_full: bool, memory_mb: int) -> Fault:
-    """`tail`: the end of stderr. `memory_full`, `stack_full`: what the memory looked like then."""
+    """`tail`: the last words on stderr. `memory_full`, `stack_full`: what the memory looked like then."""
     said = tail.decode(errors="replace")
     if isinstance(error, ExitTrap):
         return _exited(error.code, said)

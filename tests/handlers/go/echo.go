@@ -1,0 +1,5 @@
+package handler
+
+func Handler(event any) (any, error) {
+	return event, nil
+}

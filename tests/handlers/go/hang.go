@@ -1,0 +1,8 @@
+package handler
+
+import "fmt"
+
+func Handler() {
+	fmt.Println("waiting")
+	select {}
+}

@@ -1,0 +1,6 @@
+fn main() {
+    eprintln!("one");
+    eprint!("thr");
+    eprint!("ee\nunfinished");
+    println!("null");
+}
