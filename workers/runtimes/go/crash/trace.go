@@ -17,13 +17,22 @@ type Report struct {
 
 var (
 	head  = regexp.MustCompile(`(?m)^(panic|fatal error): `)
-	place = regexp.MustCompile(`^\t(.+?):(\d+)(?: \+0x[0-9a-f]+)?$`)
+	place = regexp.MustCompile(`^\t(.+?):(\d+)(?: \+0x[0-9a-f]+.*)?$`)
 	state = regexp.MustCompile(`(?m)^goroutine \d+ .*:$`)
 )
 
-// Parse finds the report in what was printed; nil when there is none.
-func Parse(text, module string) *Report {
+// Parse finds the report in what a process wrote to stderr, of which the last may be missing, and in what its runtime
+// wrote to the file for crashes, where a fatal error's first line is missing; nil when there is none.
+func Parse(stderr, crash, module string) *Report {
+	text := crash
 	at := head.FindStringSubmatchIndex(text)
+	if at == nil && crash != "" {
+		if all := head.FindAllStringIndex(stderr, -1); all != nil {
+			first, _, _ := strings.Cut(stderr[all[len(all)-1][0]:], "\n")
+			text = first + "\n" + crash
+			at = head.FindStringSubmatchIndex(text)
+		}
+	}
 	if at == nil {
 		return nil
 	}

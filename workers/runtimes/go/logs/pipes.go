@@ -2,20 +2,31 @@ package logs
 
 import (
 	"os"
+	"strings"
 	"syscall"
+	"time"
+
+	"nimbus/wire"
+)
+
+const (
+	dying = "fatal error: "
+	// So long the runtime may take to print why it ends the process.
+	lastWords = 200 * time.Millisecond
 )
 
 // Pipes are the read ends of the process's own stdout and stderr, emptied into an Output.
 type Pipes struct {
 	out    *Output
+	page   *wire.Page
 	files  [2]*os.File
 	fds    [2]int
 	buffer [chunk]byte
 }
 
-// NewPipes takes over two read ends.
-func NewPipes(out *Output, stdout, stderr int) *Pipes {
-	p := &Pipes{out: out, fds: [2]int{stdout, stderr}}
+// NewPipes takes over two read ends. What is read is noted in the page, for the runner to find should the process die.
+func NewPipes(out *Output, page *wire.Page, stdout, stderr int) *Pipes {
+	p := &Pipes{out: out, page: page, fds: [2]int{stdout, stderr}}
 	for stream, fd := range p.fds {
 		_ = syscall.SetNonblock(fd, true)
 		p.files[stream] = os.NewFile(uintptr(fd), Names[stream])
@@ -44,6 +55,10 @@ func (p *Pipes) Pump() {
 				if err != nil {
 					return
 				}
+				// Go's runtime announces its end here only: the rest is left in the pipe, for the runner.
+				if stream == 1 && strings.Contains(p.page.Tail(stream), dying) {
+					time.Sleep(lastWords)
+				}
 			}
 		}()
 	}
@@ -63,6 +78,7 @@ func (p *Pipes) take(stream int) (more, alive bool) {
 	n, err := syscall.Read(p.fds[stream], p.buffer[:])
 	switch {
 	case n > 0:
+		p.page.Said(stream, p.buffer[:n])
 		p.out.Write(stream, p.buffer[:n])
 		return true, true
 	case err == syscall.EAGAIN || err == syscall.EINTR:

@@ -3,13 +3,16 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
 	"nimbus/crash"
-	"nimbus/logs"
 	"nimbus/wire"
 )
+
+// pipeBytes is more than a pipe holds.
+const pipeBytes = 1 << 20
 
 // becomeHandler starts the user's program with the connection and everything else that package shim expects, waits for
 // its end and ends in the same way. It does not return unless the program can't be started.
@@ -55,13 +58,13 @@ func (r *runner) becomeHandler() {
 	}
 	go endWithDriver(r.link.FD, pid)
 	status := waitFor(pid)
-	r.sayWhatHappened(page, crashFD, logs.NewPipes(r.out, stdout[0], stderr[0]), began)
+	r.sayWhatHappened(page, crashFD, stdout[0], stderr[0], began)
 	endLike(status)
 }
 
 // sayWhatHappened sends the last of the output and, after a crash, the FAULT. Nothing when the process died while it
 // was sending a frame: nobody could tell ours from its rest.
-func (r *runner) sayWhatHappened(page *wire.Page, crashFD int, pipes *logs.Pipes, began time.Time) {
+func (r *runner) sayWhatHappened(page *wire.Page, crashFD, stdout, stderr int, began time.Time) {
 	phase, id, module, startedNS, sending := page.Read()
 	if sending || phase == wire.Idle {
 		return
@@ -72,10 +75,9 @@ func (r *runner) sayWhatHappened(page *wire.Page, crashFD int, pipes *logs.Pipes
 	} else {
 		module = r.made.Module
 	}
-	r.link.Mu.Lock()
-	pipes.Drain()
-	r.link.Mu.Unlock()
-	report := crash.Parse(contents(crashFD), module)
+	_ = r.rest(0, page.Tail(0), stdout)
+	said := r.rest(1, page.Tail(1), stderr)
+	report := crash.Parse(said, contents(crashFD), module)
 	if report == nil {
 		r.link.Mu.Lock()
 		r.out.End()
@@ -86,6 +88,22 @@ func (r *runner) sayWhatHappened(page *wire.Page, crashFD int, pipes *logs.Pipes
 		ID: id, Error: report.Message, ErrorType: report.Type, StackTrace: report.Stack,
 		DurationMS: milliseconds(began), Fatal: true,
 	}, nil)
+}
+
+// rest passes on what the process wrote and did not carry away itself: the line it had begun, what is in the pipe. All
+// that is known of the stream.
+func (r *runner) rest(stream int, tail string, fd int) string {
+	r.link.Mu.Lock()
+	defer r.link.Mu.Unlock()
+	r.out.Write(stream, []byte(tail[strings.LastIndexByte(tail, '\n')+1:]))
+	_ = syscall.SetNonblock(fd, true)
+	data := make([]byte, pipeBytes)
+	n, err := syscall.Read(fd, data)
+	if err != nil || n <= 0 {
+		return tail
+	}
+	r.out.Write(stream, data[:n])
+	return tail + string(data[:n])
 }
 
 // memoryOf is a descriptor to read these bytes from.

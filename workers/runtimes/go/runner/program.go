@@ -189,7 +189,7 @@ func (o *run) verdict(state *os.ProcessState, limit int, module string) *wire.Fa
 
 // exited is a non-zero exit: a panic when stderr ends with one.
 func (o *run) exited(code int, module string) *wire.FaultHead {
-	if report := crash.Parse(string(o.tail), module); report != nil && code == 2 {
+	if report := crash.Parse("", string(o.tail), module); report != nil && code == 2 {
 		return &wire.FaultHead{Error: report.Message, ErrorType: report.Type, StackTrace: report.Stack}
 	}
 	message := fmt.Sprintf("The program exited with code %d.", code)

@@ -51,18 +51,20 @@ func (s *shim) run(target *target, module string, headText, event []byte) {
 	s.out.Begin(head.ID)
 	began := time.Now()
 	ctx, cancel := s.context(&head, began)
-	result, fault := target.call(ctx, event, module, s.load.MaxResultBytes)
+	failed := func(fault *wire.FaultHead) {
+		fault.ID, fault.DurationMS, fault.MemoryMB = head.ID, milliseconds(began), s.peak.MB()
+		s.answer(wire.Fault, fault, nil)
+		if fault.Fatal {
+			os.Exit(exitPanicked)
+		}
+	}
+	result, fault := target.call(ctx, event, module, s.load.MaxResultBytes, failed)
 	cancel()
-	spent, memory := milliseconds(began), s.peak.MB()
-	if fault == nil {
-		s.answer(wire.Result, wire.ResultHead{ID: head.ID, DurationMS: spent, MemoryMB: memory}, result)
+	if fault != nil {
+		failed(fault)
 		return
 	}
-	fault.ID, fault.DurationMS, fault.MemoryMB = head.ID, spent, memory
-	s.answer(wire.Fault, fault, nil)
-	if fault.Fatal {
-		os.Exit(exitPanicked)
-	}
+	s.answer(wire.Result, wire.ResultHead{ID: head.ID, DurationMS: milliseconds(began), MemoryMB: s.peak.MB()}, result)
 }
 
 // answer ends a call: all that was printed goes first, and nothing can come between.

@@ -60,7 +60,7 @@ func init() {
 	crash := os.NewFile(wire.CrashFD, "crash")
 	_ = debug.SetCrashOutput(crash, debug.CrashOptions{})
 	_ = crash.Close() // the runtime has a copy of its own
-	s.pipes = logs.NewPipes(s.out, wire.OutFD, wire.ErrFD)
+	s.pipes = logs.NewPipes(s.out, s.page, wire.OutFD, wire.ErrFD)
 	s.pipes.Pump()
 	process = s
 }

@@ -56,12 +56,19 @@ func signatureError(what string) error {
 }
 
 // call runs the handler once: the result's JSON, or what went wrong. A panic, also of a method that the JSON encoder
-// calls, is a fault that ends the process.
-func (t *target) call(ctx context.Context, event []byte, module string, limit int) (result []byte, fault *wire.FaultHead) {
+// calls, is a fault that ends the process. A goroutine that is ended can't return any more: `ended` is called instead.
+func (t *target) call(
+	ctx context.Context, event []byte, module string, limit int, ended func(*wire.FaultHead),
+) (result []byte, fault *wire.FaultHead) {
 	returned := false
 	defer func() {
-		if !returned {
-			result, fault = nil, panicFault(recover(), module)
+		if returned {
+			return
+		}
+		if value := recover(); value != nil {
+			result, fault = nil, panicFault(value, module)
+		} else {
+			ended(panicFault(nil, module))
 		}
 	}()
 	args := make([]reflect.Value, 0, 2)

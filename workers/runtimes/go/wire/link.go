@@ -103,13 +103,28 @@ func (l *Link) SendLocked(kind byte, head any, body []byte) {
 	frame[4] = kind
 	binary.BigEndian.PutUint32(frame[5:], uint32(len(header)))
 	frame = append(frame, header...)
-	l.Page.sending(true)
 	if len(body) <= oneWrite {
-		l.write(append(frame, body...))
-	} else {
-		l.write(frame)
-		l.write(body)
+		l.writeAtOnce(append(frame, body...))
+		return
 	}
+	l.Page.sending(true)
+	l.write(frame)
+	l.write(body)
+	l.Page.sending(false)
+}
+
+// writeAtOnce writes a frame whole where the socket has room: a process that dies meanwhile has sent it or has not, and
+// the page needs no note, which a dying process might have no time to take back.
+func (l *Link) writeAtOnce(frame []byte) {
+	n, err := syscall.SendmsgN(l.FD, frame, nil, nil, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+	if n == len(frame) {
+		return
+	}
+	if err != nil && err != syscall.EAGAIN && err != syscall.EINTR {
+		os.Exit(ExitDisconnected)
+	}
+	l.Page.sending(true)
+	l.write(frame[max(n, 0):])
 	l.Page.sending(false)
 }
 

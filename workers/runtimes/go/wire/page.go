@@ -19,14 +19,19 @@ const (
 const Marker = "nimbus-handler-shim/1"
 
 const (
-	pageBytes  = 4096
-	textsAt    = 64
-	textBytes  = 1024
-	idText     = 0
-	moduleText = 1
-	phaseAt    = 0
-	sendingAt  = 4
-	startedAt  = 8
+	pageBytes = 8192
+	phaseAt   = 0
+	sendingAt = 4
+	startedAt = 8
+	textsAt   = 64
+	textBytes = 2032 // each with its length in front
+)
+
+// Texts in a page.
+const (
+	idText = iota
+	moduleText
+	tailTexts // of stdout, and after it of stderr
 )
 
 // Page is memory that a handler's process shares with the runner that started it, so that the runner can say what the
@@ -55,6 +60,8 @@ func MapPage(fd int) (*Page, error) {
 // Begin tells that a call has begun.
 func (p *Page) Begin(id string, at int64) {
 	p.put(idText, id)
+	p.put(tailTexts, "")
+	p.put(tailTexts+1, "")
 	binary.NativeEndian.PutUint64(p.mem[startedAt:], uint64(at))
 	p.word(phaseAt).Store(Calling)
 }
@@ -64,6 +71,15 @@ func (p *Page) Rest() { p.word(phaseAt).Store(Idle) }
 
 // Module tells which module the user's files are in.
 func (p *Page) Module(name string) { p.put(moduleText, name) }
+
+// Said keeps the last of what was written on a stream, since the call began.
+func (p *Page) Said(stream int, data []byte) {
+	tail := p.Tail(stream) + string(data[max(0, len(data)-textBytes):])
+	p.put(tailTexts+stream, tail[max(0, len(tail)-textBytes+2):])
+}
+
+// Tail is the last of what was written on a stream.
+func (p *Page) Tail(stream int) string { return p.text(tailTexts + stream) }
 
 // Read gives what was told last. The texts are bounded, whatever the user's code did to the page.
 func (p *Page) Read() (phase uint32, id, module string, startedNS int64, sending bool) {
