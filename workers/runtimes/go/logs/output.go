@@ -9,10 +9,8 @@ import (
 	"nimbus/wire"
 )
 
-const (
-	chunk  = 64 * 1024
-	before = 64 * 1024 // kept of what is written before a budget is known
-)
+// before is how much is kept of what is written before a budget is known.
+const before = 64 * 1024
 
 // Names of the streams, by number: 0 is stdout, 1 is stderr.
 var Names = [2]string{"stdout", "stderr"}

@@ -21,7 +21,6 @@ type Pipes struct {
 	page   *wire.Page
 	files  [2]*os.File
 	fds    [2]int
-	buffer [chunk]byte
 }
 
 // NewPipes takes over two read ends. What is read is noted in the page, for the runner to find should the process die.
@@ -75,11 +74,13 @@ func (p *Pipes) Drain() {
 
 // take reads once: whether something was there, and whether there can be more some day.
 func (p *Pipes) take(stream int) (more, alive bool) {
-	n, err := syscall.Read(p.fds[stream], p.buffer[:])
+	buffer := p.page.Buffer(stream)
+	n, err := syscall.Read(p.fds[stream], buffer)
 	switch {
 	case n > 0:
-		p.page.Said(stream, p.buffer[:n])
-		p.out.Write(stream, p.buffer[:n])
+		p.page.Said(stream, buffer[:n])
+		p.out.Write(stream, buffer[:n])
+		clear(buffer[:n])
 		return true, true
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 		return false, true

@@ -75,8 +75,8 @@ func (r *runner) sayWhatHappened(page *wire.Page, crashFD, stdout, stderr int, b
 	} else {
 		module = r.made.Module
 	}
-	_ = r.rest(0, page.Tail(0), stdout)
-	said := r.rest(1, page.Tail(1), stderr)
+	_ = r.rest(page, 0, stdout)
+	said := r.rest(page, 1, stderr)
 	report := crash.Parse(said, contents(crashFD), module)
 	if report == nil {
 		r.link.Mu.Lock()
@@ -90,20 +90,19 @@ func (r *runner) sayWhatHappened(page *wire.Page, crashFD, stdout, stderr int, b
 	}, nil)
 }
 
-// rest passes on what the process wrote and did not carry away itself: the line it had begun, what is in the pipe. All
-// that is known of the stream.
-func (r *runner) rest(stream int, tail string, fd int) string {
-	r.link.Mu.Lock()
-	defer r.link.Mu.Unlock()
-	r.out.Write(stream, []byte(tail[strings.LastIndexByte(tail, '\n')+1:]))
+// rest passes on what the process wrote and did not send itself: the line it had begun, what it had just read, what is
+// in the pipe. Returns all that is known of the stream.
+func (r *runner) rest(page *wire.Page, stream, fd int) string {
+	tail := page.Tail(stream)
+	begun := tail[strings.LastIndexByte(tail, '\n')+1:]
 	_ = syscall.SetNonblock(fd, true)
 	data := make([]byte, pipeBytes)
-	n, err := syscall.Read(fd, data)
-	if err != nil || n <= 0 {
-		return tail
-	}
-	r.out.Write(stream, data[:n])
-	return tail + string(data[:n])
+	n, _ := syscall.Read(fd, data)
+	unsent := page.Unheard(stream) + string(data[:max(0, n)])
+	r.link.Mu.Lock()
+	defer r.link.Mu.Unlock()
+	r.out.Write(stream, []byte(begun+unsent))
+	return tail + unsent
 }
 
 // memoryOf is a descriptor to read these bytes from.

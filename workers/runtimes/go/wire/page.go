@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"runtime"
 	"sync/atomic"
@@ -19,12 +20,14 @@ const (
 const Marker = "nimbus-handler-shim/1"
 
 const (
-	pageBytes = 8192
+	pageBytes = readsAt + 2*readBytes
 	phaseAt   = 0
 	sendingAt = 4
 	startedAt = 8
 	textsAt   = 64
 	textBytes = 2032 // each with its length in front
+	readsAt   = 8192
+	readBytes = 64 * 1024 // of each stream
 )
 
 // Texts in a page.
@@ -80,6 +83,19 @@ func (p *Page) Said(stream int, data []byte) {
 
 // Tail is the last of what was written on a stream.
 func (p *Page) Tail(stream int) string { return p.text(tailTexts + stream) }
+
+// Buffer is where to read a stream into, and to be cleared once that has been dealt with: when Go's runtime ends a
+// process it stops all goroutines first, perhaps one that has just read why.
+func (p *Page) Buffer(stream int) []byte {
+	at := readsAt + stream*readBytes
+	return p.mem[at : at+readBytes : at+readBytes]
+}
+
+// Unheard is what has been read from a stream and not been dealt with.
+func (p *Page) Unheard(stream int) string {
+	text, _, _ := bytes.Cut(p.Buffer(stream), []byte{0})
+	return string(text)
+}
 
 // Read gives what was told last. The texts are bounded, whatever the user's code did to the page.
 func (p *Page) Read() (phase uint32, id, module string, startedNS int64, sending bool) {
