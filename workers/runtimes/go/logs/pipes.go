@@ -17,10 +17,10 @@ const (
 
 // Pipes are the read ends of the process's own stdout and stderr, emptied into an Output.
 type Pipes struct {
-	out    *Output
-	page   *wire.Page
-	files  [2]*os.File
-	fds    [2]int
+	out   *Output
+	page  *wire.Page
+	files [2]*os.File
+	fds   [2]int
 }
 
 // NewPipes takes over two read ends. What is read is noted in the page, for the runner to find should the process die.
