@@ -22,6 +22,7 @@ READS_ENVIRONMENT = {
     "manage.py": "entrance: the same",
     "nimbus_project/supervisor/child.py": "hands its own environment on to the parts it starts",
     "workers/drivers/process_go.py": "hands PATH and HOME on to the toolchain it starts",
+    "workers/drivers/process_wasm.py": "hands PATH on to the compilers it starts",
 }
 # All of it runs inside sandboxes, where there is no Config.
 RUNNERS = "workers/runtimes/"
