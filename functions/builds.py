@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from functions import artifacts, directory, packages
+from functions import artifacts, directory, packages, programs
 from functions.dependencies import Dependencies, dependencies_of
 from functions.models import (
     Artifact,
@@ -87,7 +87,7 @@ def _without_building(function: Function, version: FunctionVersion, package: Pac
     key = artifact_key(function.runtime, version)
     data = packages.content(package)
     if package.kind == PackageKind.BINARY and function.runtime == "go1.24":
-        return artifacts.record(key, ArtifactKind.ELF, artifacts.tar_of({"main": data}, frozenset({"main"})))
+        return artifacts.record(key, ArtifactKind.ELF, programs.packed(data))
     if package.kind == PackageKind.ARCHIVE and function.runtime not in _COMPILED:
         return artifacts.record(key, ArtifactKind.TREE, artifacts.tar_of(artifacts.files_of_zip(data)))
     return None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from functions import archives, artifacts
+from functions import archives, artifacts, programs
 from functions.dependencies import dependencies_of
 from functions.models import Package, PackageKind
 from nimbus_project.core.errors import InvalidRequest
@@ -17,8 +17,6 @@ from nimbus_project.core.errors import InvalidRequest
 MAX_SOURCE_BYTES = 512 * 1024
 MAX_BINARY_BYTES = 50 * 1024 * 1024
 
-_ELF = b"\x7fELF\x02\x01"
-_ELF_X86_64, _ELF_AARCH64 = 62, 183
 _WASM = b"\0asm\x01\0\0\0"
 _INTERPRETED = {"python3.11": "python", "nodejs20": "node"}
 _SUFFIXES = {".rs": "rust", ".c": "c", ".go": "go"}
@@ -85,9 +83,8 @@ def _check_binary(runtime: str, data: bytes) -> None:
         raise _wrong("binary", f"Is larger than {MAX_BINARY_BYTES} bytes (50 MiB).")
     match runtime:
         case "go1.24":
-            machine = int.from_bytes(data[18:20], "little")
-            if not data.startswith(_ELF) or machine not in (_ELF_X86_64, _ELF_AARCH64):
-                raise _wrong("binary", "Must be a 64-bit Linux program (ELF); build it with GOOS=linux CGO_ENABLED=0.")
+            if problem := programs.problem_of(data):
+                raise _wrong("binary", problem)
         case "wasm":
             if not data.startswith(_WASM):
                 raise _wrong("binary", "Must be a WebAssembly module, version 1.")

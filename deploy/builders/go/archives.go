@@ -63,7 +63,7 @@ func pack(to io.Writer, program string, plan *plan) error {
 	if _, err := io.Copy(folder, file); err != nil {
 		return err
 	}
-	told, err := json.Marshal(map[string]string{"form": plan.form, "module": plan.module})
+	told, err := json.Marshal(map[string]any{"form": plan.form, "module": plan.module, "abi": abi})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,8 @@ const (
 	handlerName   = "Handler"
 	defaultModule = "function"
 	entryName     = "nimbus_main"
+	// The ABI of package nimbus/wire, which is compiled into the program; a test holds the two together.
+	abi = 1
 )
 
 // plan is what is to be compiled.

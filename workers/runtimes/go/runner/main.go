@@ -26,6 +26,7 @@ const formHandler = "handler"
 type manifest struct {
 	Form   string `json:"form"`
 	Module string `json:"module"`
+	ABI    int    `json:"abi"`
 }
 
 type runner struct {
@@ -100,6 +101,10 @@ func (r *runner) start(head []byte) {
 	}
 	if text, err := os.ReadFile(filepath.Join(folder, "nimbus.json")); err == nil {
 		_ = json.Unmarshal(text, &r.made)
+	}
+	if r.made.Form == formHandler && r.made.ABI != wire.ABI {
+		r.refuse("ArtifactOutdated", "The function was compiled by another release of Nimbus. Compile it again.")
+		return
 	}
 	r.env = environment(os.Environ(), &r.load)
 	if r.made.Form == formHandler {

@@ -16,7 +16,12 @@ const (
 	Calling
 )
 
-// Marker is in every program that was linked with the shim: so a handler is told from a program that reads stdin.
+// ABI counts up when a runner and a handler that was compiled before can't work together any more: with every change of
+// the descriptors or of a Page.
+const ABI = 1
+
+// Marker is in every program that was linked with the shim, and ends with its ABI: so a handler that was compiled
+// elsewhere is told from a program that reads stdin.
 const Marker = "nimbus-handler-shim/1"
 
 const (
