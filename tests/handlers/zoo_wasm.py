@@ -27,6 +27,7 @@ def _programs() -> list[Case]:
         Case(name="prints", outputs=(None,), logs=("stderr: one", "stderr: three", "stderr: unfinished"),
              languages=RS_C),
         doing(does, "many_lines", outputs=("done",), logs=tuple(f"stderr: line {n}" for n in range(10_000))),
+        replace(does, name="floods_by_descriptor", events=("floods",), outputs=("done",)),
         doing(does, "keeps_in_tmp", events=("keeps_in_tmp",) * 3, outputs=(0, 1, 2)),
         doing(does, "looks_around", outputs=(alone,), languages=RS),
         doing(does, "looks_around", outputs=([0, 0],), languages=C),

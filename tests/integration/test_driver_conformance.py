@@ -26,18 +26,22 @@ from workers.drivers import process_interpreters
 from workers.drivers.process import ProcessDriver
 from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
 
-LANGUAGES = tuple(BY_LANGUAGE)
+INTERPRETED = ("python", "node")
+"""Languages whose code is loaded into the runner itself."""
+CONTEXT = {"INVOCATION_ID", "REQUEST_ID", "REMAINING_MS", "ATTEMPT", "ALIAS", "TRIGGER_TYPE"}
+CONTEXT |= {"FUNCTION_NAME", "FUNCTION_VERSION", "MEMORY_LIMIT_MB", "TIMEOUT_SEC"}
+"""What a WebAssembly program finds in variables with NIMBUS_ before, for want of a second argument."""
+
+
+def languages_with(name: str) -> list[str]:
+    """Those that have a case of this name in the zoo."""
+    return [language for language in BY_LANGUAGE if any((one.language, one.name) == (language, name) for one in CASES)]
 
 
 @pytest.fixture(scope="module", params=DRIVERS)
 def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxDriver]:
     with open_driver(request.param, tmp_path_factory.mktemp(request.param)) as driver:
         yield driver
-
-
-@pytest.fixture(scope="module", params=LANGUAGES)
-def language(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +126,7 @@ def _leftovers(sandbox: Sandbox) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("language", [*INTERPRETED, "rust", "c"])
 def test_environment_is_the_users_alone(driver: SandboxDriver, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
     monkeypatch.setenv("NIMBUS_SECRET_KEY", "secret")
@@ -132,9 +137,12 @@ def test_environment_is_the_users_alone(driver: SandboxDriver, language: str, mo
     answer = orjson.loads(call(sandbox, {}).output or b"")
     sandbox.destroy()
     assert (answer["at_import"], answer["now"]) == ("blue", "blue")
-    assert not [name for name in answer["names"] if name.startswith("NIMBUS_") or name == "DATABASE_URL"]
+    told = {f"NIMBUS_{name}" for name in CONTEXT} if language in ("rust", "c") else set()
+    assert {name for name in answer["names"] if name.startswith("NIMBUS_")} == told
+    assert "DATABASE_URL" not in answer["names"]
 
 
+@pytest.mark.parametrize("language", INTERPRETED)
 def test_load_logs_are_in_the_first_run_only(driver: SandboxDriver, language: str) -> None:
     seen: list[LogLine] = []
     case = find(language, "counter")
@@ -146,6 +154,7 @@ def test_load_logs_are_in_the_first_run_only(driver: SandboxDriver, language: st
     sandbox.destroy()
 
 
+@pytest.mark.parametrize("language", languages_with("spin"))
 def test_logs_come_while_the_code_still_runs(driver: SandboxDriver, language: str) -> None:
     """The line of a spinning function arrives before its end: that line is what ends it."""
     case = find(language, "spin")
@@ -157,22 +166,26 @@ def test_logs_come_while_the_code_still_runs(driver: SandboxDriver, language: st
         ended.append(threading.Thread(target=sandbox.destroy))
         ended[-1].start()
 
-    outcome = sandbox.invoke(Call(invocation_id="i", request_id="r"), b"{}", time.monotonic() + 60, end_it)
+    event = orjson.dumps(case.events[0])
+    outcome = sandbox.invoke(Call(invocation_id="i", request_id="r"), event, time.monotonic() + 60, end_it)
     ended[0].join()
     assert (outcome.status, outcome.error_type) == (Status.CANCELLED, "Cancelled")
     assert not sandbox.alive
     assert _leftovers(sandbox) == []
 
 
+@pytest.mark.parametrize("language", languages_with("floods_by_descriptor"))
 def test_output_is_bounded(driver: SandboxDriver, language: str) -> None:
-    sandbox = ready(driver, Case(name="floods_by_descriptor", language=language))
-    outcome = call(sandbox, {})
+    case = find(language, "floods_by_descriptor")
+    sandbox = ready(driver, case)
+    outcome = call(sandbox, case.events[0])
     sandbox.destroy()
     assert outcome.ok
     assert sum(len(line.text) + 1 for line in outcome.logs) < 300 * 1024
     assert any("cut" in line.text for line in outcome.logs[-2:])
 
 
+@pytest.mark.parametrize("language", BY_LANGUAGE)
 def test_destroy_twice_and_before_load(driver: SandboxDriver, language: str) -> None:
     sandbox = boot(driver, BY_LANGUAGE[language])
     before = sandbox.alive
@@ -184,8 +197,9 @@ def test_destroy_twice_and_before_load(driver: SandboxDriver, language: str) -> 
     assert call(sandbox, 1).status is Status.CANCELLED
 
 
+@pytest.mark.parametrize("language", languages_with("context"))
 def test_loaded_with_another_memory_size(driver: SandboxDriver, language: str) -> None:
-    case = Case(name="context", language=language, memory_mb=128)
+    case = replace(find(language, "context"), memory_mb=128)
     sandbox = boot(driver, case.runtime, 256)
     assert sandbox.load(spec_of(case), time.monotonic() + 60) is None
     assert sandbox.memory_mb == 128
@@ -193,14 +207,16 @@ def test_loaded_with_another_memory_size(driver: SandboxDriver, language: str) -
     sandbox.destroy()
 
 
+@pytest.mark.parametrize("language", [*INTERPRETED, "rust", "c"])
 def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: str) -> None:
     """A driver may keep a few connections to its engine; a leak grows with every round, those don't."""
     me = psutil.Process()
     counts = [(me.num_fds(), threading.active_count())]
     for _ in range(8):
-        for name in ("echo", "exit_3", "closes_descriptors"):
-            sandbox = ready(driver, find(language, name))
-            call(sandbox, {})
+        ends = ("exit_3", "closes_descriptors") if language in INTERPRETED else ("exits_3", "panics")
+        for case in [find(language, name) for name in ("echo", *ends)]:
+            sandbox = ready(driver, case)
+            call(sandbox, case.events[0])
             sandbox.destroy()
         counts.append((me.num_fds(), threading.active_count()))
         if counts[-1] <= counts[-2]:
@@ -208,6 +224,7 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
     pytest.fail(f"descriptors and threads grow with every round: {counts}")
 
 
+@pytest.mark.parametrize("language", INTERPRETED)
 def test_what_is_printed_between_calls_comes_with_the_next(tmp_path: Path, language: str) -> None:
     with open_driver("process", tmp_path) as driver:
         sandbox = ready(driver, Case(name="prints_between_calls", language=language))
@@ -251,12 +268,15 @@ def test_memory_of_children_counts(tmp_path: Path) -> None:
     assert (outcome.status, outcome.error_type) == (Status.FAILED, "OutOfMemory")
 
 
+@pytest.mark.parametrize("language", languages_with("hang"))
 def test_close_ends_running_calls(tmp_path: Path, language: str) -> None:
     with open_driver("process", tmp_path) as driver:
-        sandbox = ready(driver, find(language, "hang"))
+        case = find(language, "hang")
+        sandbox = ready(driver, case)
         outcomes: list[Outcome] = []
         printed = threading.Event()
-        caller = threading.Thread(target=lambda: outcomes.append(_invoke_until(sandbox, printed)))
+        event = orjson.dumps(case.events[0])
+        caller = threading.Thread(target=lambda: outcomes.append(_invoke_until(sandbox, event, printed)))
         caller.start()
         assert printed.wait(30)
         driver.close()
@@ -265,9 +285,9 @@ def test_close_ends_running_calls(tmp_path: Path, language: str) -> None:
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def _invoke_until(sandbox: Sandbox, printed: threading.Event) -> Outcome:
+def _invoke_until(sandbox: Sandbox, event: bytes, printed: threading.Event) -> Outcome:
     call_ = Call(invocation_id="i", request_id="r")
-    return sandbox.invoke(call_, b"{}", time.monotonic() + 60, lambda _: printed.set())
+    return sandbox.invoke(call_, event, time.monotonic() + 60, lambda _: printed.set())
 
 
 WORKER = """
