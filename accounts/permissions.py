@@ -66,6 +66,7 @@ TABLE: dict[str, Methods] = {
     "function-online": _ACT,
     "function-pin": _ACT,
     "task": _READ,
+    "compile": _ACT,
     "versions": _COLLECTION,
     "version": {"GET": Right.READ, "DELETE": Right.WRITE},
     "version-diff": _READ,

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from django.urls import path
 
-from functions.api import aliases, bulk, environments, layers, rollouts, secrets, tasks, templates, transfer, versions
+from functions.api import (
+    aliases,
+    bulk,
+    compile,
+    environments,
+    layers,
+    rollouts,
+    secrets,
+    tasks,
+    templates,
+    transfer,
+    versions,
+)
 from functions.api import functions as api
 
 urlpatterns = [
     path("tasks/<str:reference>", tasks.TaskApi.as_view(), name="task"),
+    path("compile", compile.CompileApi.as_view(), name="compile"),
     path("functions", api.FunctionsApi.as_view(), name="functions"),
     path("functions/bulk-delete", bulk.BulkDeleteApi.as_view(), name="functions-bulk-delete"),
     path("functions/bulk-update", bulk.BulkUpdateApi.as_view(), name="functions-bulk-update"),

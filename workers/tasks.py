@@ -26,6 +26,11 @@ def build(task_id: str) -> None:
     builder.run_build(current(), task_id)
 
 
+@app.task(name=str(Task.COMPILE))
+def compile_source() -> None:
+    builder.run_compile(current())
+
+
 @app.task(name=str(Task.SWEEP))
 def sweep() -> None:
     reaper.sweep()

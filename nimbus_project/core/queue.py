@@ -33,6 +33,8 @@ class Task(StrEnum):
     """A row waits: the message is its id."""
     BUILD = "nimbus.build"
     """A BuildTask waits: the message is its id."""
+    COMPILE = "nimbus.compile"
+    """Somebody waits for a source to be compiled (`functions/compiles.py`)."""
     SWEEP = "nimbus.sweep"
     """Send lost messages again, give back expired leases."""
     ROLLOUTS = "nimbus.rollouts"
@@ -43,7 +45,7 @@ class Task(StrEnum):
 QUEUES: dict[str, tuple[Task, ...]] = {
     "sync": (Task.RUN_CALL, Task.SWEEP, Task.ROLLOUTS),
     "async": (Task.RUN_INVOCATION,),
-    "build": (Task.BUILD,),
+    "build": (Task.BUILD, Task.COMPILE),
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 
