@@ -22,6 +22,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import MIB, Config, config
 from workers.drivers.process_go import GoMissing, GoWorkshop
@@ -75,15 +77,31 @@ class ProcessToolchains:
 
     def __init__(self, settings: Config) -> None:
         self._settings = settings
+        self._folder = settings.var_dir.absolute() / "builds"
         self._guard = threading.Lock()
         self._running: set[int] = set()
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what workers that are dead have left, and end it if it still runs: their builds are made anew."""
+        left = [path for path in self._folder.glob("*-*") if not psutil.pid_exists(int(path.name.partition("-")[0]))]
+        if not left:
+            return
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                place = Path(process.cwd())
+                if any(place.is_relative_to(path) for path in left):
+                    process.kill()
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
 
     def build(self, job: BuildJob, on_line: LineSink, deadline: float) -> BuildResult:
         """See `Toolchains.build`."""
         find = PROGRAMS.get(job.toolchain)
         if find is None:
             raise BuildError(f"Without Docker there is no builder for {job.toolchain}. Start Docker.")
-        folder = Path(tempfile.mkdtemp(prefix="nimbus-build-"))
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._folder))
         try:
             program = find(folder)
             return self._run(program, job, folder, on_line, deadline)

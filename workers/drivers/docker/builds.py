@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 from docker.errors import ImageNotFound
 
 from functions.spec import MAX_ARTIFACT_BYTES
@@ -37,13 +38,23 @@ class DockerToolchains:
     """`workers.toolchain.Toolchains` on the engine."""
 
     def __init__(self, settings: Config, worker_name: str) -> None:
-        """Raises SandboxError when the engine does not answer."""
+        """`worker_name` ends with ``-`` and the process's id. Raises SandboxError when the engine does not answer."""
         self._settings = settings
         self._worker = worker_name
         self._api = connect(ENGINE_TIMEOUT_SEC)
         self._guard = threading.Lock()
         self._running: set[str] = set()
         self._egress_ready = False
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the containers of this node's workers that are dead: a build of theirs is made anew."""
+        with contextlib.suppress(*ENGINE_TROUBLE):
+            labels = [BUILD_LABEL, f"nimbus.node={self._settings.node}"]
+            for found in self._api.containers(all=True, filters={"label": labels}):
+                pid = found["Labels"][BUILD_LABEL].rpartition("-")[2]
+                if pid.isdigit() and not psutil.pid_exists(int(pid)):
+                    self._remove(found["Id"])
 
     def image(self, toolchain: str) -> str:
         return self._settings.docker_image_prefix + builder_image(toolchain)
@@ -58,6 +69,8 @@ class DockerToolchains:
             sources = tar_of_sources(job.files | baggage.files)
             with self._container(job, environment, baggage) as container:
                 output = self._talk(container, sources, on_line, deadline)
+                if output is None:
+                    return BuildResult(artifact=None, error=f"The artifact is larger than {MAX_ARTIFACT_BYTES} bytes.")
                 code = int(self._api.wait(container, timeout=30)["StatusCode"])
                 killed = bool(self._api.inspect_container(container)["State"]["OOMKilled"])
         except ImageNotFound as error:
@@ -71,8 +84,6 @@ class DockerToolchains:
             raise BuildError(f"The Docker engine could not run the builder: {error}") from error
         if killed:
             return BuildResult(artifact=None, error=f"The build used more than {self._settings.build_memory_mb} MB.")
-        if output is None:
-            return BuildResult(artifact=None, error=f"The artifact is larger than {MAX_ARTIFACT_BYTES} bytes.")
         return BuildResult(artifact=output) if code == 0 else BuildResult(artifact=None, error="The build failed:")
 
     def close(self) -> None:
