@@ -152,11 +152,17 @@ func parseFolder(folder string) ([]source, error) {
 		if err != nil {
 			return nil, syntaxError(err)
 		}
+		for _, imported := range tree.Imports {
+			if imported.Path.Value == `"C"` {
+				place := positions.Position(imported.Pos())
+				return nil, userErrorf("%s:%d:%d: C code can't be part of a Go function (cgo is off).",
+					name, place.Line, place.Column)
+			}
+		}
 		files = append(files, source{name, tree})
 	}
 	if len(files) == 0 {
-		return nil, userErrorf("There is no Go file in the top folder of the sources (or none that is meant for Linux " +
-			"without cgo).")
+		return nil, userErrorf("There is no Go file for Linux in the top folder of the sources.")
 	}
 	return files, nil
 }
