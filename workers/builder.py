@@ -142,7 +142,8 @@ def _build(worker: Worker, task: BuildTask) -> None:
 
 
 def _reason(result: BuildResult, told: BuildLog) -> str:
-    return "\n".join(filter(None, (result.error, told.tail())))[:_ERROR_CHARS]
+    why = "\n".join(filter(None, (result.error, told.tail())))[:_ERROR_CHARS]
+    return why or "The builder ended without a word."
 
 
 def job_of(version: FunctionVersion) -> BuildJob:

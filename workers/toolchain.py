@@ -44,10 +44,18 @@ class BuildJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """How it ended. `artifact` is None when the user's code could not be built; `error` then says why."""
+    """How it ended. `artifact` is None when the user's code could not be built; `error` then says why, but for what
+    the log says already."""
 
     artifact: bytes | None
     error: str = ""
+
+
+def result_of(code: int, output: bytes) -> BuildResult:
+    """What a builder that ended by itself came to."""
+    if code == 0:
+        return BuildResult(artifact=output)
+    return BuildResult(artifact=None, error="" if code == 1 else f"The builder ended with code {code}.")
 
 
 class Toolchains(Protocol):

@@ -122,7 +122,7 @@ def test_the_form_is_told_and_the_bytes_are_always_the_same(toolchains: Toolchai
 )  # fmt: skip
 def test_a_wrong_source_is_told_in_the_compilers_words(toolchains: Toolchains, source: bytes, said: list[str]) -> None:
     result, lines = build(toolchains, job(handler_go=source))
-    assert result == BuildResult(artifact=None, error="The build failed:")
+    assert result == BuildResult(artifact=None)
     assert len(lines) == len(said), lines
     assert all(re.search(pattern, line) for pattern, line in zip(said, lines, strict=True)), lines
     assert not any("/work" in line or "nimbus_main" in line for line in lines)

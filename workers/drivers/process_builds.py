@@ -31,10 +31,11 @@ from workers.drivers.process_packages import npm_command, pip_command
 from workers.drivers.process_tree import descendants, memory_bytes
 from workers.drivers.process_wasm import wasm_command
 from workers.indexes import index_environment
-from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, tar_of_sources
+from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, result_of, tar_of_sources
 
 MAX_LOG_BYTES = 1 * MIB
 _LOOK_SEC = 0.1
+_END_SEC = 5.0
 _CHUNK = 64 * 1024
 
 
@@ -167,13 +168,26 @@ def _bound(pid: int, settings: Config) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """End a process that leads a session, and all that it started."""
-    pids = [*descendants(pid)]
+    """End a process that leads a session, and all that it started; they write no more when this returns."""
+    found = []
+    for one in descendants(pid):
+        with suppress(psutil.Error):
+            found.append(psutil.Process(one))
     with suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
-    for one in pids:
-        with suppress(OSError):
-            os.kill(one, signal.SIGKILL)
+    for process in found:
+        with suppress(psutil.Error):
+            process.kill()
+    until = time.monotonic() + _END_SEC
+    while any(map(_runs, found)) and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 @dataclass(slots=True)
@@ -201,7 +215,7 @@ class _Build:
             self.on_line(self.pending.decode(errors="replace"))
         if problem:
             return BuildResult(artifact=None, error=problem)
-        return BuildResult(artifact=bytes(self.artifact)) if code == 0 else BuildResult(artifact=None, error=FAILED)
+        return result_of(code, bytes(self.artifact))
 
     def _send(self, sources: bytes) -> None:
         assert self.process.stdin is not None
@@ -244,7 +258,3 @@ class _Build:
         *lines, self.pending = (self.pending + data).split(b"\n")
         for line in lines:
             self.on_line(line.decode(errors="replace"))
-
-
-FAILED = "The build failed:"
-"""Before the compiler's own last lines."""

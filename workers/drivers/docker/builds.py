@@ -23,7 +23,7 @@ from workers.drivers.docker.engine import ENGINE_TIMEOUT_SEC, ENGINE_TROUBLE, co
 from workers.drivers.docker.limits import EGRESS_NETWORK, RUNNER_UID
 from workers.drivers.docker.network import ensure_egress
 from workers.indexes import index_environment
-from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image, tar_of_sources
+from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, builder_image, result_of, tar_of_sources
 
 log = logging.getLogger("nimbus.builds")
 
@@ -84,7 +84,7 @@ class DockerToolchains:
             raise BuildError(f"The Docker engine could not run the builder: {error}") from error
         if killed:
             return BuildResult(artifact=None, error=f"The build used more than {self._settings.build_memory_mb} MB.")
-        return BuildResult(artifact=output) if code == 0 else BuildResult(artifact=None, error="The build failed:")
+        return result_of(code, output)
 
     def close(self) -> None:
         """End what still runs."""
