@@ -18,7 +18,7 @@ RUN set -eux; \
 # to Debian's. Then the standard library is compiled as functions will ask for it: their builds only add their own.
 COPY runner/ /opt/nimbus/runner/
 COPY builder/ /opt/nimbus/builder/
-ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOTELEMETRY=off GOFLAGS=-buildvcs=false
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
 RUN set -eux; \
     cd /opt/nimbus; \
     mkdir -p go/src/nimbus; \

@@ -15,7 +15,7 @@ RUN set -eux; \
     wanted=$(apt-mark showmanual); \
     apt-get install -y --no-install-recommends golang-1.24-go; \
     cd /opt/nimbus/source; \
-    CGO_ENABLED=0 GOTOOLCHAIN=local GOTELEMETRY=off GOCACHE=/tmp/cache \
+    CGO_ENABLED=0 GOTOOLCHAIN=local GOCACHE=/tmp/cache \
         /usr/lib/go-1.24/bin/go build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o ../runner ./runner; \
     cd /; \
     apt-mark auto '.*' >/dev/null; \

@@ -1,9 +1,7 @@
 """Go on this machine, for the process driver: the toolchain, and what is made with it once per installation.
 
-<var>/cache/go/<digest>/goroot    links to the toolchain's own, and package `nimbus` among the standard library
-                       /builder   the builder's program
-                       /runner    the runner
-<var>/cache/go/build              the go command's cache
+Below ``<var>/cache/go``: ``<digest>/goroot`` (links to the toolchain's own, and package `nimbus` among the standard
+library), ``<digest>/builder`` and ``<digest>/runner`` (our programs), ``build`` and ``home`` (the go command's own).
 """
 
 from __future__ import annotations
@@ -103,11 +101,19 @@ class GoWorkshop:
         finally:
             shutil.rmtree(unborn, ignore_errors=True)
 
+    def _home(self) -> Path:
+        """A home without what the go command would otherwise count and keep in its user's."""
+        home = self._folder / "home"
+        mode = home / ".config" / "go" / "telemetry" / "mode"
+        mode.parent.mkdir(parents=True, exist_ok=True)
+        mode.write_text("off")
+        return home
+
     def _compile(self, source: Path, package: str, target: Path) -> None:
         command = [str(self._found / "bin" / "go"), "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
         env = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-            "GOROOT": str(self._found), "GOCACHE": str(self.cache), "GOTOOLCHAIN": "local", "GOTELEMETRY": "off",
+            "PATH": os.environ.get("PATH", os.defpath), "HOME": str(self._home()),
+            "GOROOT": str(self._found), "GOCACHE": str(self.cache), "GOTOOLCHAIN": "local",
             "CGO_ENABLED": "0", "GOFLAGS": "", "GOENV": "off", "GOWORK": "off",
         }  # fmt: skip
         try:

@@ -86,7 +86,7 @@ func environment(at *places, p *plan) []string {
 	}
 	list := []string{
 		"PATH=/usr/bin:/bin", "HOME=" + at.home, "GOPATH=" + at.home, "GOROOT=" + at.goroot, "GOCACHE=" + at.cache,
-		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off", "GOVCS=*:off", "CGO_ENABLED=0", "GOOS=linux",
+		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOVCS=*:off", "CGO_ENABLED=0", "GOOS=linux",
 		"GOFLAGS=" + mode, "TMPDIR=" + at.home,
 	}
 	if proxy != "default" {

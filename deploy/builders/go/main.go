@@ -72,10 +72,15 @@ func prepare() (*places, error) {
 		goroot: setting("NIMBUS_GOROOT", "/opt/nimbus/go"),
 		cache:  setting("NIMBUS_GOCACHE", ""),
 	}
-	for _, folder := range []string{at.source, at.home} {
+	// Without this note the go command leaves a process behind that counts how it is used.
+	telemetry := filepath.Join(at.home, ".config", "go", "telemetry")
+	for _, folder := range []string{at.source, telemetry} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, err
 		}
+	}
+	if err := os.WriteFile(filepath.Join(telemetry, "mode"), []byte("off"), 0o644); err != nil {
+		return nil, err
 	}
 	if at.cache != "" {
 		return at, nil
