@@ -65,6 +65,7 @@ TABLE: dict[str, Methods] = {
     "function-offline": _ACT,
     "function-online": _ACT,
     "function-pin": _ACT,
+    "function-recompile": _ACT,
     "task": _READ,
     "compile": _ACT,
     "versions": _COLLECTION,

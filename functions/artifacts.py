@@ -51,6 +51,15 @@ def record(key: str, kind: ArtifactKind, data: bytes) -> Artifact:
     return artifact
 
 
+def replace(key: str, kind: ArtifactKind, data: bytes) -> Artifact:
+    """The artifact of this key from now on."""
+    sha256, name = keep("artifacts", data)
+    artifact, _ = Artifact.objects.update_or_create(
+        key=key, defaults={"sha256": sha256, "kind": kind, "size_bytes": len(data), "stored_as": name}
+    )
+    return artifact
+
+
 def tar_of(files: dict[str, bytes], executable: frozenset[str] = frozenset()) -> bytes:
     """A folder as a gzipped tar, the same bytes for the same files."""
     buffer = io.BytesIO()

@@ -14,6 +14,7 @@ import hashlib
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import orjson
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -31,12 +32,15 @@ from functions.models import (
     PackageKind,
 )
 from functions.spec import ArtifactKind
-from nimbus_project.core import queue
+from nimbus_project.core import queue, redis
+from nimbus_project.core.errors import Conflict
 from nimbus_project.core.queue import Task
 
 MAX_ATTEMPTS = 3
 """Builds that may end with their worker before the version is given up."""
 MAX_OUTPUT = 256 * 1024
+RECOMPILE = "recompile"
+"""Type of a BuildTask whose result takes the place of an earlier one."""
 
 _COMPILED = frozenset({"go1.24", "wasm"})
 
@@ -54,8 +58,25 @@ def prepare(function: Function, version: FunctionVersion) -> BuildTask | None:
         go_live(function, version)
         return None
     version.save(update_fields=["artifact", "dependencies"])
-    task = BuildTask.objects.create(function=function, version=version.version, sent_at=timezone.now())
-    function.status = FunctionStatus.UPDATING if function.latest_version else FunctionStatus.CREATING
+    return _start(function, version, "build")
+
+
+def prepare_again(function: Function, version: FunctionVersion) -> BuildTask:
+    """Build anew what was built before, with the toolchain of now. Raises Conflict where nothing is built."""
+    package = Package.objects.get(pk=version.package_id)
+    is_compiled = function.runtime in _COMPILED and not (
+        package.kind == PackageKind.BINARY and function.runtime == "go1.24"
+    )
+    if not is_compiled and dependencies_wanted(version) is None:
+        raise Conflict("Nothing of this function is compiled or fetched: it runs from what was uploaded.")
+    return _start(function, version, RECOMPILE)
+
+
+def _start(function: Function, version: FunctionVersion, kind: str) -> BuildTask:
+    now = timezone.now()
+    task = BuildTask.objects.create(function=function, version=version.version, type=kind, sent_at=now)
+    if function.status != FunctionStatus.OFFLINE:
+        function.status = FunctionStatus.UPDATING if function.latest_version else FunctionStatus.CREATING
     function.status_message = f"Version {version.version} is being built."
     function.save(update_fields=["status", "status_message", "updated_at"])
     queue.send_after_commit(Task.BUILD, str(task.pk))
@@ -146,11 +167,21 @@ def tell(task: BuildTask, output: str) -> None:
 def succeed(task: BuildTask, kind: ArtifactKind, data: bytes, output: str) -> bool:
     """running → succeeded; the version goes live. False when somebody else has ended it meanwhile."""
     version = version_of(task)
-    return version is not None and _deliver(task, artifacts.record(_result_key(version), kind, data), output)
+    if version is None:
+        return False
+    key, is_again = _result_key(version), task.type == RECOMPILE
+    made = artifacts.replace(key, kind, data) if is_again else artifacts.record(key, kind, data)
+    delivered = _deliver(task, made, output)
+    if delivered and is_again:
+        # Sandboxes that run what was built before.
+        redis.publish(redis.CONTROL, orjson.dumps({"evict": str(task.function_id)}))
+    return delivered
 
 
 def reuse(task: BuildTask) -> bool:
     """running → succeeded without work, when the same has been built for another version meanwhile."""
+    if task.type == RECOMPILE:
+        return False
     version = version_of(task)
     made = _known(_result_key(version)) if version is not None else None
     return made is not None and _deliver(task, made, "Built before: nothing to do.")

@@ -97,6 +97,21 @@ def function_clone(reference: str, name: str) -> Function:
         return function_make(name, source.runtime, content_of(shown_version(source)), given)
 
 
+def function_recompile(reference: str) -> Function:
+    """Build its newest version anew, with the toolchain of now; it goes on serving meanwhile. Raises FunctionNotFound,
+    Conflict where nothing is built or it is being built already."""
+    with transaction.atomic():
+        function = function_get(reference, for_update=True)
+        version = newest_version(function)
+        if function.status in {FunctionStatus.CREATING, FunctionStatus.UPDATING}:
+            raise Conflict(f"The function is {function.status}: it is being built already.")
+        builds.prepare_again(function, version)
+        changed = {"version": version.version}
+        audit.record("function.recompile", "function", function.pk, function.name, before=changed, after=changed)
+        directory.changed(function)
+    return function
+
+
 def function_pin(reference: str, *, pinned: bool | None = None) -> Function:
     """Pin it to the top of lists or not; None turns round what it is. Raises FunctionNotFound."""
     with transaction.atomic():

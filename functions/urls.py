@@ -31,6 +31,7 @@ urlpatterns = [
     path("functions/import", transfer.FunctionsImportApi.as_view(), name="functions-import"),
     path("functions/<str:reference>/export", transfer.FunctionExportApi.as_view(), name="function-export"),
     path("functions/<str:reference>/clone", api.FunctionCloneApi.as_view(), name="function-clone"),
+    path("functions/<str:reference>/recompile", api.FunctionRecompileApi.as_view(), name="function-recompile"),
     path("functions/<str:reference>/pin", api.FunctionPinApi.as_view(), name="function-pin"),
     path("layers", layers.LayersApi.as_view(), name="layers"),
     path("layers/<str:reference>", layers.LayerApi.as_view(), name="layer"),

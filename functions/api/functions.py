@@ -169,6 +169,14 @@ class FunctionCloneApi(APIView):
         return Response(_answer(made), status=status.HTTP_201_CREATED)
 
 
+class FunctionRecompileApi(APIView):
+    """Build the newest version of a function anew. It goes on serving meanwhile; `task_id` is the build."""
+
+    @extend_schema(operation_id="function_recompile", request=None, responses={202: FunctionCreatedSerializer})
+    def post(self, request: Request, reference: str) -> Response:
+        return Response(created(services.function_recompile(reference)), status=status.HTTP_202_ACCEPTED)
+
+
 class FunctionPinApi(APIView):
     """Keep a function at the top of lists: `{"pinned": true}` or `false`; without a body it turns round."""
 

@@ -46,11 +46,9 @@ def probe(settings: Config) -> Findings:
 
 
 def _missing_images(store: ImageStore) -> list[str]:
-    from functions.runtimes import RUNTIMES
     from workers import images
 
-    buildable = [one for one in RUNTIMES.values() if (images.DOCKERFILES / f"{one.folder}.Dockerfile").is_file()]
-    return [one.name for one in buildable if not images.is_current(one, store)]
+    return [name for name, recipe in images.recipes().items() if not images.is_current(recipe, store)]
 
 
 def sweep(settings: Config) -> int:

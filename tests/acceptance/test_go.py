@@ -206,6 +206,19 @@ def test_compiling_creates_nothing(caller: Caller) -> None:
     assert result(caller, "uploaded", {"Count": 4}) == {"next": 7, "version": 1}
 
 
+def test_a_function_is_compiled_again(caller: Caller) -> None:
+    deploy(caller, "again", runtime="go1.24", code=handler(5))
+    assert result(caller, "again", {"Count": 0}) == {"next": 5, "version": 1}
+    answer = caller.http.post("/functions/again/recompile")
+    assert (answer.status_code, answer.json()["status"]) == (202, "updating")
+    built(caller, "again")
+    task = task_of(caller, answer.json()["task_id"])
+    assert (task["type"], task["status"], task["version"]) == ("recompile", "succeeded", 1)
+    assert result(caller, "again", {"Count": 1}) == {"next": 6, "version": 1}
+    caller.create("plain", "def main(event):\n    return 1\n")
+    assert caller.http.post("/functions/plain/recompile").status_code == 409
+
+
 def test_a_wrong_binary_is_refused_and_nothing_stays(caller: Caller) -> None:
     caller.http.delete("/functions/wrong")
     body = {"name": "wrong", "runtime": "go1.24", "handler": "handler.main"}

@@ -50,6 +50,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "function-offline": {"POST": WRITE},
     "function-online": {"POST": WRITE},
     "function-pin": {"POST": WRITE},
+    "function-recompile": {"POST": WRITE},
+    "compile": {"POST": WRITE},
     "function-secrets": {"GET": READ},
     "function-secret": {"PUT": WRITE, "DELETE": WRITE},
     "function-environment": {"GET": READ, "PUT": WRITE, "DELETE": WRITE},

@@ -185,7 +185,7 @@ def kill_tree(pid: int) -> None:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running()) and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
