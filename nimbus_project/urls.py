@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("functions.urls")),
     path("api/v1/", include("invocations.urls")),
+    path("api/v1/", include("triggers.urls")),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("health", views.health, name="health"),

@@ -1,0 +1,1 @@
+"""Tables of what makes functions run: one noun per file."""
