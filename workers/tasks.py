@@ -6,7 +6,7 @@ from typing import Any
 
 from functions import rollouts
 from nimbus_project.core.queue import Task
-from workers import builder, executor, reaper
+from workers import builder, executor, queued, reaper
 from workers.celery import app
 from workers.worker import current
 
@@ -18,7 +18,7 @@ def run_call(call: dict[str, Any], event: str) -> None:
 
 @app.task(name=str(Task.RUN_INVOCATION))
 def run_invocation(invocation_id: str) -> None:
-    executor.run_invocations(current(), invocation_id)
+    queued.run_invocations(current(), invocation_id)
 
 
 @app.task(name=str(Task.BUILD))
