@@ -18,7 +18,7 @@ from invocations import selectors
 from invocations.calls import CallDesk
 from invocations.models import Invocation
 from invocations.outcome import TERMINAL
-from invocations.serializers import log_line_shapes
+from invocations.serializers.invocations import log_line_shapes
 from nimbus_project.core import redis
 from nimbus_project.core.http import HttpRequest, Receive, Scope, Send
 

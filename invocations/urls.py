@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from invocations import api
+from invocations.api import invocations as api
 
 urlpatterns = [
     path("functions/<str:reference>/invoke", api.InvokeApi.as_view(), name="function-invoke"),

@@ -21,7 +21,7 @@ from invocations import daily, selectors, services, statistics
 from invocations.models import TriggerType
 from invocations.outcome import Status
 from invocations.selectors import InvocationFilter
-from invocations.serializers import (
+from invocations.serializers.invocations import (
     AcceptedSerializer,
     CancelSerializer,
     InvocationListSerializer,
