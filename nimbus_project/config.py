@@ -120,6 +120,11 @@ class Config(BaseSettings):
     artifact_cache_mb: int = Field(2048, ge=64)
     """Unpacked artifacts that a node keeps."""
 
+    # -- what goes out
+    outgoing_allow: str = ""
+    """Addresses or networks (CIDR), comma separated, that are not public and that URLs of users (alerts, destinations)
+    may lead to all the same."""
+
     # -- durable work
     lease_sec: float = Field(10.0, gt=1)
     """A running row whose worker has not renewed it for so long goes back to the queue."""
@@ -136,7 +141,7 @@ class Config(BaseSettings):
     def _empty_is_none(cls, value: object) -> object:
         return value or None
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "outgoing_allow")
     @classmethod
     def _are_networks(cls, value: str) -> str:
         for part in filter(None, (p.strip() for p in value.split(","))):
@@ -153,8 +158,11 @@ class Config(BaseSettings):
 
     @property
     def trusted_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        parts = filter(None, (p.strip() for p in self.trusted_proxies.split(",")))
-        return tuple(ip_network(part, strict=False) for part in parts)
+        return _networks(self.trusted_proxies)
+
+    @property
+    def outgoing_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return _networks(self.outgoing_allow)
 
     @property
     def redis(self) -> str:
@@ -164,6 +172,10 @@ class Config(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.var_dir / 'nimbus.sqlite3'}"
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part, strict=False) for part in filter(None, (p.strip() for p in text.split(","))))
 
 
 @lru_cache(maxsize=1)
