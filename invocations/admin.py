@@ -37,7 +37,7 @@ class InvocationAdmin(ReadOnlyAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(ReadOnlyAdmin):
-    list_display = ("key", "function_id", "invocation_id", "created_at")
+    list_display = ("key", "function_id", "caller_id", "invocation_id", "created_at")
     search_fields = ("key", "=function_id", "=invocation_id")
 
 

@@ -107,16 +107,20 @@ class InvocationLog(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """`Idempotency-Key` of a function: within a day the same key and body is the same invocation."""
+    """`Idempotency-Key` of a caller to a function: within a day the same key and body is the same invocation."""
 
     function_id = models.UUIDField()
+    caller_id = models.BigIntegerField(default=0)
+    """The user who called; 0: none, as in embedded mode."""
     key = models.CharField(max_length=255)
     body_sha256 = models.CharField(max_length=64)
     invocation_id = models.UUIDField()
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["function_id", "key"], name="idempotency_key_once")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["function_id", "caller_id", "key"], name="idempotency_key_of_caller")
+        ]
 
     def __str__(self) -> str:
         return self.key

@@ -8,13 +8,15 @@ from uuid import UUID
 import pytest
 from django.db import transaction
 
+from accounts.principal import Principal, acting_as
 from functions import directory
 from invocations import idempotency, services
 from invocations.errors import IdempotencyMismatch
 from invocations.models import IdempotencyKey, Invocation
 from nimbus_project.core.errors import Conflict, InvalidRequest
 from nimbus_project.core.ids import new_id
-from tests.integration.plane import in_threads, make_function
+from tests.integration.accounts import As, make_key
+from tests.integration.plane import Api, in_threads, make_function
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 
@@ -43,6 +45,20 @@ def test_keys_of_different_functions_are_different() -> None:
     assert claim().first
     assert claim(function=str(new_id())).first
     assert claim(key="K").first
+
+
+def test_keys_of_different_callers_are_different() -> None:
+    first = claim()
+    with acting_as(Principal(user_id=7, name="ann", role="developer")):
+        hers = claim(b"another body")
+        assert hers.first and hers.invocation_id != first.invocation_id
+        assert not claim(b"another body").first
+    with acting_as(Principal(user_id=8, name="ben", role="developer")):
+        idempotency.release(FUNCTION, "k", hers.invocation_id)
+        assert claim(b"a third").first
+    with acting_as(Principal(user_id=7, name="ann", role="developer")):
+        assert claim(b"another body").invocation_id == hers.invocation_id
+    assert claim().invocation_id == first.invocation_id
 
 
 def test_one_of_many_at_once_is_first() -> None:
@@ -133,3 +149,16 @@ def test_the_key_of_a_synchronous_call_under_way_is_not_an_invocation_yet() -> N
     with pytest.raises(Conflict) as caught:
         submit("k")
     assert caught.value.error_code == "idempotency_in_progress"
+
+
+def test_nobody_gets_the_answer_to_anothers_key(locked_entrance: Api) -> None:
+    ann, ben = (As(locked_entrance, make_key(name, "developer")) for name in ("ann", "ben"))
+    ann.create("hello", shared=True)
+    headers = {"Idempotency-Key": "order-17"}
+    sent = [who.post("/functions/hello/async?delay_sec=3600", {"by": 1}, headers=headers) for who in (ann, ben, ann)]
+    assert [answer.status_code for answer in sent] == [202] * 3, [answer.text for answer in sent]
+    hers, his, hers_again = (answer.json()["invocation_id"] for answer in sent)
+    assert hers == hers_again != his
+    # Nor is a body of one refused because of the other's.
+    assert ben.post("/functions/hello/async", {"by": 2}, headers=headers).json()["code"] == "idempotency_mismatch"
+    assert Invocation.objects.count() == 2
