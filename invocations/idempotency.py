@@ -38,8 +38,8 @@ def check(key: str) -> str:
 
 
 def claim(function_id: str, key: str, body: bytes, invocation_id: UUID, now: datetime) -> Claim:
-    """Take the caller's key for this invocation or learn whose it is. In the transaction that stores the invocation, so that
-    both are there or neither. Raises IdempotencyMismatch when the key came with another body."""
+    """Take the caller's key for this invocation or learn whose it is. In the transaction that stores the invocation, so
+    that both are there or neither. Raises IdempotencyMismatch when the key came with another body."""
     digest = hashlib.sha256(body).hexdigest()
     mine = _of_caller(function_id, key)
     IdempotencyKey.objects.filter(**mine, created_at__lt=now - KEPT).delete()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -35,6 +34,7 @@ from nimbus_project.core.http import (
 )
 from nimbus_project.core.ids import new_id, sane_request_id
 from nimbus_project.core.logging import request_id_var
+from nimbus_project.core.unforeseen import answer_to
 
 from accounts.door import Door, Refused  # isort: skip
 from accounts.limits import Standing  # isort: skip
@@ -42,8 +42,6 @@ from accounts.permissions import right_for  # isort: skip
 from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import CallDesk  # isort: skip
-
-log = logging.getLogger("nimbus.entrance")
 
 Handler = Callable[[HttpRequest, CallDesk], Awaitable[HttpAnswer | AsgiApp]]
 
@@ -123,9 +121,8 @@ class Entrance:
             answer = error_answer(error, request_id)
             if isinstance(error, Refused):
                 send = _with_standing(send, error.standing)
-        except Exception:
-            log.exception("unhandled exception", extra={"path": scope["path"]})
-            answer = error_answer(_internal_error(), request_id)
+        except Exception as error:
+            answer = error_answer(answer_to(error, scope["path"]), request_id)
         if isinstance(answer, HttpAnswer):
             await answer.send(send, request_id)
         elif answer is not None:
@@ -228,12 +225,6 @@ def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
         await send(message)
 
     return send_more
-
-
-def _internal_error() -> NimbusError:
-    return NimbusError(
-        "Something went wrong inside Nimbus. The log has the details under this request id.", code="internal_error"
-    )
 
 
 application = Entrance(django_application)

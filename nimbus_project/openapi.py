@@ -46,10 +46,10 @@ _REFUSALS = {
     "413": "The body is too large.",
     "415": "The body is of another media type.",
     "429": "Over a limit: `rate_limited`, `concurrency_limit` or `quota_exceeded`. `Retry-After` says when to return.",
-    "503": "Redis or the workers are away. `Retry-After` says when to come back.",
+    "503": "The database, Redis or the workers are away. `Retry-After` says when to come back.",
 }
-_EVERYWHERE = ("400", "401", "403", "429")
-_WITH_BODY = ("409", "412", "413", "415", "503")
+_EVERYWHERE = ("400", "401", "403", "429", "503")
+_WITH_BODY = ("409", "412", "413", "415")
 _CODE = "def main(event, context):\n    return {'hello': event.get('name', 'world')}\n"
 _EXAMPLES: dict[str, Any] = {
     "function_create": {"name": "hello", "runtime": "python3.11", "handler": "handler.main", "code": _CODE},

@@ -94,8 +94,11 @@ def _database() -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
         }
     else:
-        # ASGI gives each request its own thread: without a pool each would open its own connection.
-        options["pool"] = {"min_size": 1, "max_size": _config.worker_threads + 8, "timeout": 20}
+        # ASGI gives each request its own thread: without a pool each would open its own connection. While the database
+        # is away a caller hears of it within `timeout`; the pool gives a lost connection up after `reconnect_timeout`
+        # and makes a new one for who asks next: its own waits, which double, would outlast the outage.
+        pool = {"min_size": 1, "max_size": _config.worker_threads + 8, "timeout": 5, "reconnect_timeout": 5}
+        options["pool"] = pool
     return database
 
 

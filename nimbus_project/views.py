@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -21,8 +21,7 @@ from nimbus_project.config import config
 from nimbus_project.core import fleet, redis
 from nimbus_project.core.errors import MethodNotAllowed, NimbusError, NotFound
 from nimbus_project.core.logging import request_id_var
-
-log = logging.getLogger("nimbus.views")
+from nimbus_project.core.unforeseen import outage_of
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -118,9 +117,13 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    return _error(NimbusError("Something went wrong inside Nimbus. The log has the details.", code="internal_error"))
+    # Django calls this while it handles the exception, which it has logged already.
+    away = outage_of(error) if (error := sys.exception()) is not None else None
+    message = "Something went wrong inside Nimbus. The log has the details."
+    return _error(away or NimbusError(message, code="internal_error"))
 
 
 def _error(error: NimbusError, status: int | None = None) -> HttpResponse:
     body = orjson.dumps(error.body(request_id_var.get()))
-    return HttpResponse(body, status=status or error.http_status, content_type="application/json")
+    answer_status = status or error.http_status
+    return HttpResponse(body, status=answer_status, content_type="application/json", headers=error.headers())

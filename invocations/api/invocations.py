@@ -59,7 +59,7 @@ _CHOICE = [
     _query("alias", "run what this alias points to"),
     _query("session_key", "calls with the same one land on the same side of an alias's split"),
     _query("environment", "id or name; its overrides apply, and its active alias unless alias or version is given"),
-    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="same caller, key and body: same run, 24 h"),
+    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="same key, body, caller: same run"),
     OpenApiParameter("X-Nimbus-Session", str, OpenApiParameter.HEADER, description="like session_key, and stronger"),
 ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
@@ -21,18 +20,12 @@ from nimbus_project.core.errors import (
     UnsupportedMediaType,
 )
 from nimbus_project.core.logging import request_id_var
-
-log = logging.getLogger("nimbus.api")
+from nimbus_project.core.unforeseen import answer_to
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
-    """DRF's `EXCEPTION_HANDLER`. What nobody foresaw is logged whole and answered without its traceback."""
-    error = _translate(exc)
-    if error is None:
-        log.error("unhandled exception", exc_info=exc, extra={"path": context["request"].path})
-        error = NimbusError(
-            "Something went wrong inside Nimbus. The log has the details under this request id.", code="internal_error"
-        )
+    """DRF's `EXCEPTION_HANDLER`."""
+    error = _translate(exc) or answer_to(exc, context["request"].path)
     headers = error.headers()
     if isinstance(exc, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(context["view"].allowed_methods)
