@@ -78,17 +78,38 @@ def credential(headers: Headers) -> str:
 def _principal(known: KnownKey | None, secret: str, address: str) -> Principal:
     if known is None or not keys.matches(secret, known.secret_sha256):
         raise _invalid()
-    now = time.time()
+    principal = _holder(known, address)
+    directory.note_use(known.prefix, time.time())
+    return principal
+
+
+def _holder(known: KnownKey, address: str) -> Principal:
+    """Who holds this key, as long as it counts."""
     if known.revoked:
         raise Unauthorized("This API key was revoked.", code="key_revoked")
-    if known.expires_at is not None and known.expires_at <= now:
+    if known.expires_at is not None and known.expires_at <= time.time():
         raise Unauthorized("This API key has expired.", code="key_expired")
     if not known.role:
         raise Unauthorized("The owner of this API key is not active any more.", code="key_revoked")
-    directory.note_use(known.prefix, now)
     return Principal(
         user_id=known.user_id, name=known.user_name, role=known.role, key_prefix=known.prefix, address=address
     )
+
+
+async def identify_again(was: Principal, scope: Scope, in_thread: InThread) -> Principal:
+    """The same caller with the rights of now, for an answer that outlasts the request: a key may be revoked or expire
+    meanwhile, a role change, a session end. Raises Unauthorized."""
+    if was.key_prefix:
+        known = directory.known(was.key_prefix) or await in_thread(directory.look_up, was.key_prefix)
+        if known is None:
+            raise _invalid()
+        return _holder(known, was.address)
+    if was.user_id is None:
+        return was
+    found: Principal | None = await in_thread(sessions.principal_from, scope, was.address, check_csrf=False)
+    if found is None or found.user_id != was.user_id:
+        raise Unauthorized("This session has ended.", code="session_ended")
+    return found
 
 
 def _invalid() -> Unauthorized:
