@@ -37,6 +37,7 @@ def send(url: str, timeout_sec: float = 20.0) -> outgoing.Answer:
     [
         "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "224.0.0.1", "255.255.255.255", "240.0.0.1", "::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1",
+        "::127.0.0.1", "::a9fe:a9fe",
         "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::",
         "2001:0:0:0:0:0:80ff:fffe", "192.0.2.1", "198.18.0.1", "2001:db8::1",
     ],
@@ -52,7 +53,13 @@ def test_public_ones_are(address: str) -> None:
 
 def test_an_administrator_can_open_others() -> None:
     networks = (ip_network("10.1.0.0/16"), ip_network("fd00::/8"))
-    for address, is_open in (("10.1.2.3", True), ("10.2.0.1", False), ("fd00::1", True), ("::ffff:10.1.0.1", True)):
+    for address, is_open in (
+        ("10.1.2.3", True),
+        ("10.2.0.1", False),
+        ("fd00::1", True),
+        ("::ffff:10.1.0.1", True),
+        ("::1", False),
+    ):
         assert allowed(ip_address(address), networks) is is_open, address
 
 
