@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from django.db import transaction
 
 from accounts.principal import principal_var
+from functions import input_schema
 from functions.configuration import NOTHING, Overrides, all_overrides
 from functions.errors import AliasNotFound, EnvironmentNotFound, FunctionNotFound, VersionNotFound
 from functions.models import INVOKABLE, Alias, Function, FunctionVersion
@@ -49,6 +50,8 @@ class LiveFunction:
     environments: Mapping[str, Overrides] = field(default_factory=dict)
     """Every environment there is, by name and by id, with what it changes here."""
     aliases: Mapping[str, Weights] = field(default_factory=dict)
+    schemas: dict[int, bytes] = field(default_factory=dict, compare=False)
+    """input_schema of those versions of `timeouts` that have one, as `input_schema.admit` takes it."""
     timeouts: dict[int, int] = field(default_factory=dict, compare=False)
     """timeout_sec of versions that are known to be there and ready: those of the aliases, and what `check_version` has
     seen. It lives and dies with the entry, so that a deleted version is forgotten with it."""
@@ -61,6 +64,10 @@ class LiveFunction:
         """Of a version that was chosen; unknown ones have the newest's. An environment's own wins."""
         overrides = self.environments.get(environment, NOTHING)
         return overrides.timeout_sec or self.timeouts.get(version, self.timeout_sec)
+
+    def schema_of(self, version: int | None) -> bytes | None:
+        """What events of a version that was chosen must fit; None: the newest."""
+        return self.schemas.get(self.version if version is None else version)
 
     def environment(self, reference: str) -> Overrides:
         """By id or name; none by the empty one. Raises EnvironmentNotFound."""
@@ -113,9 +120,12 @@ def check_version(function: LiveFunction, version: int) -> None:
     if version in function.timeouts:
         return
     rows = FunctionVersion.objects.filter(function_id=function.id, version=version, is_ready=True)
-    timeout_sec = rows.values_list("timeout_sec", flat=True).first()
-    if timeout_sec is None:
+    row = rows.values_list("timeout_sec", "input_schema").first()
+    if row is None:
         raise VersionNotFound(f"The function {function.name} has no version {version} that can run.")
+    timeout_sec, schema = row
+    if schema:
+        function.schemas[version] = input_schema.stored(schema)
     function.timeouts[version] = timeout_sec
 
 
@@ -125,8 +135,9 @@ def _read(function: Function) -> LiveFunction:
     # While the first version is being built there is none that could run; its timeout stands in.
     newest = function.latest_version or function.last_number
     named = {newest, *(version for weights in aliases.values() for version, _ in weights)}
-    rows = FunctionVersion.objects.filter(function=function, version__in=named)
-    timeouts = dict(rows.values_list("version", "timeout_sec"))
+    wanted = FunctionVersion.objects.filter(function=function, version__in=named)
+    rows = list(wanted.values_list("version", "timeout_sec", "input_schema"))
+    timeouts = {version: timeout_sec for version, timeout_sec, _ in rows}
     if newest not in timeouts:
         raise FunctionNotFound("There is no function of this id or name.")  # deleted since it was read
     return LiveFunction(
@@ -144,6 +155,7 @@ def _read(function: Function) -> LiveFunction:
         generation=function.generation,
         environments=all_overrides(function),
         aliases=aliases,
+        schemas={version: input_schema.stored(schema) for version, _, schema in rows if schema},
         timeouts=timeouts if function.latest_version else {},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nimbus_project.core.errors import Conflict, NotFound
+from nimbus_project.core.errors import Conflict, InvalidRequest, NotFound
 
 
 class FunctionNotFound(NotFound):
@@ -81,3 +81,9 @@ class LayerInUse(Conflict):
 
 class TemplateNotFound(NotFound):
     code = "template_not_found"
+
+
+class InvalidEvent(InvalidRequest):
+    """It does not fit the function's input_schema."""
+
+    code = "invalid_event"

@@ -144,6 +144,8 @@ class FunctionVersion(models.Model):
     timeout_sec = models.PositiveIntegerField(default=30)
     env_vars = models.JSONField(default=dict, blank=True)
     network = models.CharField(max_length=8, choices=Network, default=Network.NONE)
+    input_schema = models.JSONField(default=dict, blank=True)
+    """JSON Schema of the events it takes; empty: any."""
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.CharField(max_length=150, blank=True)

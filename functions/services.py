@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -20,7 +20,7 @@ from nimbus_project.core import redis
 from nimbus_project.core.errors import Conflict, Forbidden, InvalidRequest
 
 # Changing one of these makes a new version; the rest belongs to the function as a whole.
-VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language")
+VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language", "input_schema")
 UPLOADS = ("code", "binary", "archive")
 UNVERSIONED = ("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec")
 
@@ -37,6 +37,7 @@ class VersionContent:
     timeout_sec: int = 30
     env_vars: Mapping[str, str]
     network: str = "none"
+    input_schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 def function_create(*, name: str, runtime: str, **given: Any) -> Function:
@@ -232,6 +233,7 @@ def content_of(version: FunctionVersion) -> VersionContent:
         timeout_sec=version.timeout_sec,
         env_vars=version.env_vars,
         network=version.network,
+        input_schema=version.input_schema,
     )
 
 
@@ -267,6 +269,7 @@ def version_add(function: Function, content: VersionContent) -> FunctionVersion:
         timeout_sec=content.timeout_sec,
         env_vars=dict(content.env_vars),
         network=content.network,
+        input_schema=dict(content.input_schema),
         created_by=principal_var.get().name,
     )
     allowance.admit(function, version)

@@ -25,7 +25,7 @@ log = logging.getLogger("nimbus.functions")
 
 MAX_NAME = 64
 MAX_RENAMES = 1000
-CONFIGURATION = ("handler", "language", "memory_mb", "timeout_sec", "env_vars", "network")
+CONFIGURATION = ("handler", "language", "memory_mb", "timeout_sec", "env_vars", "network", "input_schema")
 _SUFFIXES = {PackageKind.ARCHIVE: "zip", PackageKind.BINARY: "bin"}
 
 Check = Callable[[Any], dict[str, Any]]

@@ -118,6 +118,7 @@ def _copy(function: Function, source: FunctionVersion, description: str) -> Func
         timeout_sec=source.timeout_sec,
         env_vars=source.env_vars,
         network=source.network,
+        input_schema=source.input_schema,
         description=description,
         created_by=principal_var.get().name,
     )
@@ -136,5 +137,6 @@ def _state(version: FunctionVersion) -> dict[str, object]:
         "timeout_sec": version.timeout_sec,
         "env_vars": version.env_vars,
         "network": version.network,
+        "input_schema": version.input_schema,
         "description": version.description,
     }

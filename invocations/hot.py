@@ -6,7 +6,7 @@ import logging
 import random
 from uuid import UUID
 
-from functions import directory
+from functions import directory, input_schema
 from functions.directory import LiveFunction
 from invocations import answer, idempotency, services
 from invocations.calls import CallDesk
@@ -50,6 +50,8 @@ async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0
     key = request.header(b"idempotency-key")
     environment = known.environment(query.get("environment", ""))
     version, alias = await _chosen(known, query, environment.active_alias, session_key, desk)
+    if known.schemas:
+        await input_schema.admit(known.schema_of(version), event, desk.in_thread)
     return NewInvocation(
         function=known,
         event=event,

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 from django.core.validators import RegexValidator
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from functions import input_schema
 from functions.models import Function, FunctionStatus, FunctionVersion, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
@@ -71,6 +73,25 @@ class EnvVarsField(serializers.DictField):
         return value
 
 
+@extend_schema_field({"type": "object", "additionalProperties": True, "nullable": True})
+class InputSchemaField(serializers.Field):
+    """A JSON Schema; null and ``{}`` are none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        return (True, {}) if data is None else super().validate_empty_values(data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if problems := input_schema.problems_of(data):
+            raise serializers.ValidationError({place or "non_field_errors": why for place, why in problems.items()})
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class TagsField(serializers.ListField):
     def __init__(self, **kwargs: Any) -> None:
         tag = TextField(max_length=64, validators=[RegexValidator(r"^[^,]+\Z", "Must not contain a comma.")])
@@ -101,6 +122,9 @@ class FunctionConfigSerializer(serializers.Serializer):
     env_vars = EnvVarsField(required=False)
     network = serializers.ChoiceField(required=False, choices=Network.choices)
     language = serializers.ChoiceField(required=False, choices=["rust", "c", "go"], help_text="of a wasm source")
+    input_schema = InputSchemaField(
+        required=False, help_text="JSON Schema, at most 16 KiB: other events of invoke and async are refused"
+    )
     code = CodeField(required=False, help_text="one source file")
     binary = Base64Field(required=False, help_text="base64 of a Linux program or a WebAssembly module")
     archive = Base64Field(required=False, help_text="base64 of a zip of a project folder")
@@ -171,6 +195,7 @@ class FunctionSerializer(serializers.Serializer):
     task_id = serializers.UUIDField(required=False, help_text="of the build under way")
     version = serializers.IntegerField(help_text="the newest that can run; 0 while the first is being built")
     language = serializers.CharField(required=False)
+    input_schema = serializers.DictField(required=False, help_text="JSON Schema of the events it takes")
     max_retries = serializers.IntegerField()
     max_event_age_sec = serializers.IntegerField()
     webhook_enabled = serializers.BooleanField()
@@ -225,6 +250,7 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
         "max_concurrency": function.max_concurrency,
         "env_vars": version.env_vars,
         "network": version.network,
+        "input_schema": version.input_schema,
         "status": function.status,
         "status_message": function.status_message,
         "task_id": task_id,
@@ -239,7 +265,9 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
     return {k: v for k, v in shape.items() if k not in _LEFT_OUT_WHEN_EMPTY or v}
 
 
-_LEFT_OUT_WHEN_EMPTY = frozenset({"description", "code", "language", "status_message", "task_id", "last_deployed_at"})
+_LEFT_OUT_WHEN_EMPTY = frozenset(
+    {"description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at"}
+)
 
 
 def usage_shape(usage: Usage | None) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from functions.manifest import MAX_FUNCTIONS
 from functions.models import Network, PackageKind
 from functions.runtimes import RUNTIMES
 from functions.serializers.aliases import RoutingConfigSerializer
-from functions.serializers.functions import EnvVarsField, TagsField, TextField, function_name, handler_name
+from functions.serializers.functions import (
+    EnvVarsField,
+    InputSchemaField,
+    TagsField,
+    TextField,
+    function_name,
+    handler_name,
+)
 from functions.serializers.strict import StrictSerializer
 from functions.serializers.versions import AliasNameField
 from functions.transfer import ImportResult, OnConflict
@@ -42,6 +49,7 @@ class TravellingVersionSerializer(serializers.Serializer):
     timeout_sec = serializers.IntegerField(min_value=1, max_value=300)
     env_vars = EnvVarsField(required=False, default=dict)
     network = serializers.ChoiceField(choices=Network.choices, default=Network.NONE)
+    input_schema = InputSchemaField(required=False, default=dict)
     kind = serializers.ChoiceField(choices=PackageKind.choices)
     file = TextField(max_length=512, trim_whitespace=False)
     sha256 = TextField(max_length=64)

@@ -42,6 +42,7 @@ class VersionSerializer(serializers.Serializer):
     timeout_sec = serializers.IntegerField()
     env_vars = serializers.DictField(child=serializers.CharField())
     network = serializers.ChoiceField(choices=Network.choices)
+    input_schema = serializers.DictField(required=False, help_text="JSON Schema of the events it takes")
     ready = serializers.BooleanField(help_text="false while it is being built, or when its build failed")
     description = serializers.CharField(required=False)
     created_at = serializers.DateTimeField()
@@ -79,6 +80,7 @@ def version_shape(version: FunctionVersion, *, code: bool) -> dict[str, Any]:
         "timeout_sec": version.timeout_sec,
         "env_vars": version.env_vars,
         "network": version.network,
+        "input_schema": version.input_schema,
         "ready": version.is_ready,
         "description": version.description,
         "created_at": version.created_at,
@@ -87,7 +89,7 @@ def version_shape(version: FunctionVersion, *, code: bool) -> dict[str, Any]:
     return {k: v for k, v in shape.items() if k not in _LEFT_OUT_WHEN_EMPTY or v}
 
 
-_LEFT_OUT_WHEN_EMPTY = frozenset({"language", "code", "layers", "description"})
+_LEFT_OUT_WHEN_EMPTY = frozenset({"language", "code", "layers", "input_schema", "description"})
 
 
 def diff_side(version: FunctionVersion, suffix: str) -> Side:
@@ -105,5 +107,6 @@ def diff_side(version: FunctionVersion, suffix: str) -> Side:
             "timeout_sec": version.timeout_sec,
             "env_vars": version.env_vars,
             "network": version.network,
+            "input_schema": version.input_schema,
         },
     )
