@@ -21,7 +21,8 @@ JSON = {"content-type": "application/json"}
 GOOD: dict[str, Any] = {"name": "fuzz", "runtime": "python3.11", "handler": "handler.main", "code": ECHO}
 FIELDS = [
     *GOOD, "description", "tags", "pinned", "memory_mb", "timeout_sec", "max_concurrency", "max_retries",
-    "max_event_age_sec", "env_vars", "network", "binary", "archive", "language", "input_schema", "id", "version", "status",
+    "max_event_age_sec", "env_vars", "network", "binary", "archive", "language", "input_schema", "id", "version",
+    "status",
 ]  # fmt: skip
 
 # Everything but lone surrogates, which JSON text cannot carry as UTF-8.
