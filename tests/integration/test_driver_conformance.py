@@ -126,7 +126,7 @@ def _leftovers(sandbox: Sandbox) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("language", [*INTERPRETED, "rust", "c"])
+@pytest.mark.parametrize("language", [*INTERPRETED, "go", "rust", "c"])
 def test_environment_is_the_users_alone(driver: SandboxDriver, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgres://secret")
     monkeypatch.setenv("NIMBUS_SECRET_KEY", "secret")
@@ -142,7 +142,7 @@ def test_environment_is_the_users_alone(driver: SandboxDriver, language: str, mo
     assert "DATABASE_URL" not in answer["names"]
 
 
-@pytest.mark.parametrize("language", INTERPRETED)
+@pytest.mark.parametrize("language", [*INTERPRETED, "go"])
 def test_load_logs_are_in_the_first_run_only(driver: SandboxDriver, language: str) -> None:
     seen: list[LogLine] = []
     case = find(language, "counter")
@@ -207,13 +207,13 @@ def test_loaded_with_another_memory_size(driver: SandboxDriver, language: str) -
     sandbox.destroy()
 
 
-@pytest.mark.parametrize("language", [*INTERPRETED, "rust", "c"])
+@pytest.mark.parametrize("language", [*INTERPRETED, "go", "rust", "c"])
 def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: str) -> None:
     """A driver may keep a few connections to its engine; a leak grows with every round, those don't."""
     me = psutil.Process()
     counts = [(me.num_fds(), threading.active_count())]
     for _ in range(8):
-        ends = ("exit_3", "closes_descriptors") if language in INTERPRETED else ("exits_3", "panics")
+        ends = ("exit_3", "closes_descriptors") if language in (*INTERPRETED, "go") else ("exits_3", "panics")
         for case in [find(language, name) for name in ("echo", *ends)]:
             sandbox = ready(driver, case)
             call(sandbox, case.events[0])
@@ -224,7 +224,7 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
     pytest.fail(f"descriptors and threads grow with every round: {counts}")
 
 
-@pytest.mark.parametrize("language", INTERPRETED)
+@pytest.mark.parametrize("language", [*INTERPRETED, "go"])
 def test_what_is_printed_between_calls_comes_with_the_next(tmp_path: Path, language: str) -> None:
     with open_driver("process", tmp_path) as driver:
         sandbox = ready(driver, Case(name="prints_between_calls", language=language))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 from functions import programs
 from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import ROOT, Config
+from tests.projects import zip_of
 from tests.requirements import require
 from workers.drivers import process_go
 from workers.drivers.process_builds import ProcessToolchains
@@ -170,16 +172,58 @@ def test_vendored_modules_need_no_network(toolchains: Toolchains) -> None:
 
 
 def test_modules_without_vendor_and_network_are_explained(toolchains: Toolchains) -> None:
-    result, lines = build(
-        toolchains,
-        job(
-            go_mod=b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
-            main_go=b'package main\n\nimport "example.com/far"\n\nfunc main() { far.Away() }\n',
-        ),
-    )
+    sources = {
+        "go_mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
+        "main_go": b'package main\n\nimport "example.com/far"\n\nfunc main() { far.Away() }\n',
+    }
+    result, lines = build(toolchains, job(**sources))
     assert result.artifact is None
     assert "go mod vendor" in lines[-1]
     assert "NIMBUS_GO_PROXY" in lines[-1]
+
+
+def h1(files: dict[str, bytes]) -> str:
+    """Go's hash of a module, as `go.sum` has it."""
+    listed = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return "h1:" + base64.b64encode(hashlib.sha256(listed.encode()).digest()).decode()
+
+
+def test_modules_come_from_the_operators_proxy(tmp_path: Path) -> None:
+    """A folder in the shape of a proxy; what `go.sum` says of a module is held against what came."""
+    manifest = b"module example.com/far\n\ngo 1.24\n"
+    inside = {"go.mod": manifest, "far.go": b"package far\n\nfunc Away() string { return `fetched` }\n"}
+    files = {f"example.com/far@v1.0.0/{name}": data for name, data in inside.items()}
+    folder = tmp_path / "proxy" / "example.com" / "far" / "@v"
+    folder.mkdir(parents=True)
+    (folder / "v1.0.0.info").write_text('{"Version": "v1.0.0"}')
+    (folder / "v1.0.0.mod").write_bytes(manifest)
+    (folder / "v1.0.0.zip").write_bytes(zip_of(files))
+    sums = f"example.com/far v1.0.0 {h1(files)}\nexample.com/far v1.0.0/go.mod {h1({'go.mod': manifest})}\n"
+    project = {
+        "go.mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
+        "go.sum": sums.encode(),
+        "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
+    }
+    config = Config(var_dir=tmp_path, go_proxy=f"file://{tmp_path / 'proxy'}")
+    toolchains = open_toolchains("process", config)
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
+    assert b"fetched" in contents(result)["main"], lines
+
+    (folder / "v1.0.0.zip").write_bytes(zip_of(files | {"example.com/far@v1.0.0/evil.go": b"package far\n"}))
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
+    assert result.artifact is None
+    assert any("checksum mismatch" in line for line in lines)
+
+
+def test_a_proxy_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    toolchains = open_toolchains("process", Config(var_dir=tmp_path, go_proxy="http://127.0.0.1:1"))
+    project = {
+        "go.mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
+        "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
+    }
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
+    assert result.artifact is None
+    assert "could not be fetched by the operator's module proxy" in lines[-1]
 
 
 def test_a_newer_go_is_not_fetched(toolchains: Toolchains) -> None:

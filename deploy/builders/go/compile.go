@@ -13,6 +13,8 @@ import (
 const (
 	vendorHint = "Modules are taken from vendor/ only: run `go mod vendor` in the project and upload it with that folder" +
 		", or ask the operator for a module proxy (NIMBUS_GO_PROXY)."
+	fetchHint = "The modules could not be fetched by the operator's module proxy (NIMBUS_GO_PROXY). They need not be: run " +
+		"`go mod vendor` in the project and upload it with vendor/."
 	singleHint = "A single file can import Go's standard library and package nimbus. For other modules upload an archive " +
 		"with go.mod and vendor/."
 	longestLine = 64 * 1024
@@ -69,11 +71,16 @@ func verdict(err error, lacking bool, p *plan) error {
 		return userErrorf("The compiler was killed (%s).", exit)
 	case lacking && p.module == defaultModule && !p.vendor:
 		return userErrorf("%s", singleHint)
+	case lacking && mayFetch(p):
+		return userErrorf("%s", fetchHint)
 	case lacking:
 		return userErrorf("%s", vendorHint)
 	}
 	return userErrorf("")
 }
+
+// mayFetch tells whether modules come from elsewhere than vendor/.
+func mayFetch(p *plan) bool { return !p.vendor && setting("GOPROXY", "off") != "off" }
 
 // environment is all that the go command gets: nothing of the user's choice is in it.
 func environment(at *places, p *plan) []string {
@@ -81,8 +88,8 @@ func environment(at *places, p *plan) []string {
 	proxy := setting("GOPROXY", "off")
 	if p.vendor {
 		mode, proxy = "-mod=vendor", "off"
-	} else if proxy != "off" {
-		mode = "-mod=mod"
+	} else if mayFetch(p) {
+		mode = "-mod=mod -modcacherw" // so that everything can be removed afterwards
 	}
 	list := []string{
 		"PATH=/usr/bin:/bin", "HOME=" + at.home, "GOPATH=" + at.home, "GOROOT=" + at.goroot, "GOCACHE=" + at.cache,
