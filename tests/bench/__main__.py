@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--quick] [--json FILE]`"""
+"""`python -m tests.bench [--quick] [--only PART[,PART]] [--json FILE]`"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.runtimes import RUNTIMES
-from tests.bench import figures, floors, languages
+from tests.bench import figures, floors, languages, projects
 from tests.bench.figures import HELLO, Figure
 from tests.bench.load import quantile
 from tests.bench.stack import Stack, running_stack
@@ -19,28 +19,55 @@ from tests.bench.stack import Stack, running_stack
 console = Console()
 
 
-def measure(quick: bool) -> list[Figure]:
-    """All figures, the floors among them."""
+PARTS = ("calls", "starts", "queue", "languages", "projects", "cold")
+"""What `--only` may name."""
+
+
+def measure(quick: bool, only: frozenset[str] = frozenset(PARTS)) -> list[Figure]:
+    """The figures of these parts, with the floors that they are held against."""
+    table: list[Figure] = []
+    docker_ms = 0.0
+    if only & {"calls", "cold"}:
+        docker_ms = floors.docker_run(RUNTIMES["python3.11"].image, times=3 if quick else 7)
+        table.append(Figure("floor: docker run", f"p50 {docker_ms:.0f} ms"))
+    if only - {"cold"}:
+        with running_stack() as stack:
+            table += _with_stock(stack, quick, only)
+    if "cold" in only:
+        no_stock = {f"NIMBUS_PREWARM_{name}": "0" for name in ("PYTHON", "NODE", "GO", "WASM")}
+        with running_stack(no_stock) as stack:
+            table += _cold(stack, docker_ms, 3 if quick else 7)
+    return table
+
+
+def _with_stock(stack: Stack, quick: bool, only: frozenset[str]) -> list[Figure]:
+    """All that a platform with prewarmed sandboxes is measured for."""
     seconds = 3.0 if quick else 10.0
-    with running_stack() as stack:
+    table: list[Figure] = []
+    bare: dict[str, float] = {}
+    if "calls" in only:
         console.print("platform is up; measuring the floors")
         bare = floors.celery_round_trip(stack.redis, stack.folder, seconds=seconds / 2)
-        docker_ms = floors.docker_run(RUNTIMES["python3.11"].image, times=3 if quick else 7)
-        table = [
+        table += [
             Figure("floor: bare Celery round trip, 1 caller", f"p50 {bare['p50_ms']:.2f} ms"),
             Figure("floor: bare Celery round trips, 16 callers", f"{bare['per_sec_16']:.0f}/s"),
-            Figure("floor: docker run", f"p50 {docker_ms:.0f} ms"),
+            *_memory(stack),
         ]
-        table += _memory(stack)
+    if only & {"calls", "starts", "queue"}:
         stack.create("hello", HELLO)
         stack.invoke("hello")
+    if "calls" in only:
         table += _warm(stack, bare, seconds)
+    if "starts" in only:
         table += _starts(stack, 5 if quick else 15)
+    if "queue" in only:
         table += _queue(stack, quick)
-        table += _languages(stack, seconds)
-    no_stock = {f"NIMBUS_PREWARM_{name}": "0" for name in ("PYTHON", "NODE", "GO", "WASM")}
-    with running_stack(no_stock) as stack:
-        table += _cold(stack, docker_ms, 3 if quick else 7)
+    if "languages" in only:
+        console.print("five languages")
+        table += languages.figures(stack, seconds=seconds / 2, times=3 if quick else 7)
+    if "projects" in only:
+        console.print("projects with dependencies")
+        table += projects.figures(stack)
     return table
 
 
@@ -95,32 +122,6 @@ def _queue(stack: Stack, quick: bool) -> list[Figure]:
     ]
 
 
-def _languages(stack: Stack, seconds: float) -> list[Figure]:
-    console.print("five languages")
-    told = {one.title: languages.measure(stack, one, seconds=seconds / 2) for one in languages.LANGUAGES}
-    python = told["Python"].warm_p50
-    table = []
-    for title, one in told.items():
-        ratio = one.warm_p50 / python
-        first_bar = one.first <= 60 if title in ("Rust", "C") else None
-        table += [
-            Figure(f"{title}: deployed and built in", f"{one.build:.0f} ms"),
-            Figure(
-                f"{title}: first call, {one.first_kind}",
-                f"{one.first:.1f} ms",
-                "" if first_bar is None else "≤ 60 ms",
-                first_bar,
-            ),
-            Figure(
-                f"{title}: warm p50",
-                f"{one.warm_p50:.2f} ms, {ratio:.2f} × Python",
-                "≤ 1.5 × Python" if title not in ("Python", "Node.js") else "",
-                ratio <= 1.5 and one.errors == 0 if title not in ("Python", "Node.js") else None,
-            ),
-        ]
-    return table
-
-
 def _memory(stack: Stack) -> list[Figure]:
     told = {process.name: process.rss_mb() for process in stack.processes}
     told["redis"] = _rss(stack.redis.pid)
@@ -148,12 +149,20 @@ def show(table: list[Figure]) -> None:
     console.print(shown)
 
 
+def _parts(text: str) -> frozenset[str]:
+    named = frozenset(filter(None, text.split(",")))
+    if not named or named - set(PARTS):
+        raise argparse.ArgumentTypeError(f"there are {', '.join(PARTS)}")
+    return named
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a third of the time, more noise")
+    parser.add_argument("--only", type=_parts, default=frozenset(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     given = parser.parse_args()
-    table = measure(given.quick)
+    table = measure(given.quick, given.only)
     show(table)
     rows = [{"figure": f.name, "measured": f.value, "bar": f.bar, "ok": f.ok} for f in table]
     given.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False))

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 from typing import Any
 
-from engine import LIBRARY, form_of, wasi_linker  # type: ignore[import-not-found]
+from engine import LIBRARY, form_of  # type: ignore[import-not-found]
+from instance import Fresh, Variables  # type: ignore[import-not-found]
 from link import Output  # type: ignore[import-not-found]
+from streams import Streams  # type: ignore[import-not-found]
 from traps import Fault, fault_of  # type: ignore[import-not-found]
-from wasmtime import (
-    Engine,
-    ExitTrap,
-    Global,
-    Instance,
-    Memory,
-    Module,
-    Store,
-    Trap,
-    TrapCode,
-    WasiConfig,
-    WasmtimeError,
-)
-from wasmtime import _ffi as ffi
+from wasmtime import Engine, ExitTrap, Global, Linker, Memory, Module, Store, Trap, TrapCode, WasmtimeError
 from watchdog import Watchdog  # type: ignore[import-not-found]
 
 ALMOST_FULL = 0.9
@@ -31,75 +19,96 @@ CHECKED_BYTES = 256 * 1024
 """A result up to this size is looked at here, where more can be said about it; the driver checks every one."""
 
 
+class Host:
+    """What every module finds and no module changes; made before the code is there."""
+
+    def __init__(self, engine: Engine, linker: Linker, *, tmp: str) -> None:
+        self.engine = engine
+        self.linker = linker
+        self.tmp = tmp
+        self.streams = Streams()
+        self.watchdog = Watchdog(engine)
+
+
 class Function:
     """A module that is loaded, linked and ready to be called."""
 
     def __init__(
-        self, engine: Engine, module: Module, *, tmp: str, memory_mb: int, memory_bytes: int, result_bytes: int
+        self, host: Host, module: Module, *, env: Variables, memory_mb: int, memory_bytes: int, result_bytes: int
     ) -> None:
         """`memory_bytes`: the most that an instance may have of `memory_mb`. Raises WrongModule, WasmtimeError."""
-        self._engine = engine
+        self._host = host
         self._is_library = form_of(module) == LIBRARY
-        self._ready = wasi_linker(engine).instantiate_pre(module)
-        self._watchdog = Watchdog(engine)
-        self._tmp = tmp
+        self._ready = host.linker.instantiate_pre(module)
+        self._env = env
         self._memory_mb = memory_mb
         self._memory_bytes = memory_bytes
         self._result_bytes = result_bytes
+        self._is_made_ahead = True
+        self._next: Fresh | None = None
+        self._used: Fresh | None = None
+        self.rest()
 
-    def __call__(self, event: bytes, env: list[tuple[str, str]], seconds: float, output: Output) -> bytes:
-        """The result, JSON text. Raises Fault."""
-        stdout = _Stdout(self._engine, self._result_bytes)
-        store = Store(self._engine)
-        instance = None
+    def __call__(self, event: bytes, env: Variables, seconds: float, output: Output) -> bytes:
+        """The result, JSON text; `rest` is due then. Raises Fault."""
+        fresh, self._next = self._next or self._fresh(), None
+        self._used = fresh
+        streams, watchdog = self._host.streams, self._host.watchdog
+        stdout = _Stdout(self._host.engine, self._result_bytes)
+        streams.begin(output.stdout if self._is_library else stdout.write, output.stderr)
         try:
-            store.set_wasi(self._wasi(event, env, stdout, output))
-            store.set_limits(memory_size=self._memory_bytes)
-            self._watchdog.start(seconds)
-            store.set_epoch_deadline(1)
-            instance = self._ready.instantiate(store)
-            result = self._run(store, instance, event, stdout)
+            fresh.give(b"" if self._is_library else event, env)
+            watchdog.start(seconds)
+            fresh.store.set_epoch_deadline(1)
+            if fresh.instance is None:
+                fresh.instantiate(self._ready)
+            result = self._run(fresh, event, stdout)
         except (Trap, WasmtimeError) as error:
-            self._watchdog.stop()
-            raise self._fault(error, store, instance, stdout, output) from None
+            watchdog.stop()
+            streams.end()
+            raise self._fault(error, fresh, stdout, output) from None
         finally:
-            self._watchdog.stop()
-            store.close()
+            watchdog.stop()
+            streams.end()
         return self._checked(result)
 
-    def _wasi(self, event: bytes, env: list[tuple[str, str]], stdout: _Stdout, output: Output) -> WasiConfig:
-        wasi = WasiConfig()
-        wasi.argv = ["function"]
-        wasi.env = env
-        wasi.preopen_dir(self._tmp, "/tmp")
-        _set_stdin(wasi, b"" if self._is_library else event)
-        wasi.stdout_custom = (lambda data: output.write("stdout", data)) if self._is_library else stdout.write
-        wasi.stderr_custom = lambda data: output.write("stderr", data)
-        return wasi
+    def rest(self) -> None:
+        """Between two calls: away with the last one's instance, and the next one's made."""
+        if self._used is not None:
+            self._used.close()
+            self._used = None
+        fresh = self._fresh()
+        if self._is_made_ahead and not fresh.instantiate_ahead(self._ready):
+            self._is_made_ahead = False
+            fresh.close()
+            fresh = self._fresh()
+        self._next = fresh
 
-    def _run(self, store: Store, instance: Instance, event: bytes, stdout: _Stdout) -> bytes | bytearray:
-        exports: Any = instance.exports(store)
+    def _fresh(self) -> Fresh:
+        host = self._host
+        return Fresh(host.engine, host.streams, tmp=host.tmp, env=self._env, memory_bytes=self._memory_bytes)
+
+    def _run(self, fresh: Fresh, event: bytes, stdout: _Stdout) -> bytes | bytearray:
         if self._is_library:
-            return _handle(store, exports, event)
+            return _handle(fresh.store, fresh.exports, event)
         try:
-            exports["_start"](store)
+            fresh.start()
         except ExitTrap as error:
             if error.code != 0:
                 raise
+        self._host.streams.end()
         if stdout.overflown:
             raise self._too_large()
         return stdout.data
 
-    def _fault(
-        self, error: Trap | WasmtimeError, store: Store, instance: Instance | None, stdout: _Stdout, output: Output
-    ) -> Fault:
+    def _fault(self, error: Trap | WasmtimeError, fresh: Fresh, stdout: _Stdout, output: Output) -> Fault:
         if stdout.overflown:
             return self._too_large()
-        if self._watchdog.bit and isinstance(error, Trap) and error.trap_code is TrapCode.INTERRUPT:
+        if self._host.watchdog.bit and isinstance(error, Trap) and error.trap_code is TrapCode.INTERRUPT:
             return Fault("Timeout", "The time of the call was over.", timed_out=True)
-        memory_full, stack_full = instance is None and "memory" in str(error), False
-        if instance is not None:
-            exports = instance.exports(store)
+        store, exports = fresh.store, fresh.exports
+        memory_full, stack_full = fresh.instance is None and "memory" in str(error), False
+        if fresh.instance is not None:
             memory, pointer = exports.get("memory"), exports.get("__stack_pointer")
             memory_full = isinstance(memory, Memory) and memory.data_len(store) > ALMOST_FULL * self._memory_bytes
             # Below its lower end there is nothing: that is what a trap for an address outside came from.
@@ -122,7 +131,7 @@ class Function:
             raise Fault("ResultNotJson", f"There is no result: {where}. A result is JSON; nothing at all is null.")
         if len(text) <= CHECKED_BYTES:
             try:
-                json.loads(text, parse_constant=_refuse)
+                _decode(text.decode())
             except (ValueError, RecursionError) as error:
                 advice = "" if self._is_library else " Write only the result to stdout, and all else to stderr."
                 raise Fault("ResultNotJson", f"The result is not JSON: {error}.{advice}") from None
@@ -170,13 +179,8 @@ def _handle(store: Store, exports: Any, event: bytes) -> bytearray:
     return result
 
 
-def _set_stdin(wasi: WasiConfig, data: bytes) -> None:
-    # The package has a file for this only, which would have to be written first.
-    vec = ffi.wasm_byte_vec_t()
-    first = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_ubyte))
-    ffi.wasm_byte_vec_new(ctypes.byref(vec), len(data), first)
-    ffi.wasi_config_set_stdin_bytes(wasi.ptr(), ctypes.byref(vec))  # which takes the bytes over
-
-
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode

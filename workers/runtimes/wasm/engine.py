@@ -71,7 +71,10 @@ def form_of(module: Module) -> str:
         if "memory" not in exports:
             raise WrongModule("The module does not export its memory, through which events and results go.")
         return LIBRARY
-    if isinstance(exports.get("_start"), FuncType):
+    start = exports.get("_start")
+    if isinstance(start, FuncType):
+        if start.params or start.results:
+            raise WrongModule(f"The export _start must be () -> nothing, but is {_told(start)}.")
         return PROGRAM
     there = ", ".join(sorted(exports)[:20]) or "nothing"
     raise WrongModule(

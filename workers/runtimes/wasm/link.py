@@ -17,6 +17,7 @@ TAIL_BYTES = 66 * 1024
 
 _PREFIX = struct.Struct(">IBI")
 _LOG_BYTES = 1 << 20
+_PANIC = b"panicked at"
 
 encode_head = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -74,9 +75,14 @@ class Output:
         self._tail = bytearray()
         self._panic = bytearray()
 
-    def write(self, stream: str, data: bytes) -> None:
-        if stream == "stderr":
-            self._remember(data)
+    def stdout(self, data: bytes) -> None:
+        self._write("stdout", data)
+
+    def stderr(self, data: bytes) -> None:
+        self._remember(data)
+        self._write("stderr", data)
+
+    def _write(self, stream: str, data: bytes) -> None:
         if self._full:
             return
         lines, newline, rest = (self._parts[stream] + data).rpartition(b"\n")
@@ -93,9 +99,14 @@ class Output:
         return bytes(self._panic[:TAIL_BYTES] or self._tail[-TAIL_BYTES:])
 
     def _remember(self, data: bytes) -> None:
-        if (self._panic or b"panicked at" in data) and len(self._panic) < TAIL_BYTES:
-            self._panic += data
+        """Wherever the stream was cut into pieces."""
+        seen = len(self._tail)
         self._tail += data
+        if self._panic:
+            if len(self._panic) < TAIL_BYTES:
+                self._panic += data
+        elif (at := self._tail.find(_PANIC, max(0, seen - len(_PANIC)))) >= 0:
+            self._panic += self._tail[at:]
         if len(self._tail) > 2 * TAIL_BYTES:
             del self._tail[:-TAIL_BYTES]
 

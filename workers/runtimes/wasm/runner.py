@@ -12,8 +12,9 @@ from importlib.metadata import version
 from time import monotonic
 from typing import Any, NoReturn
 
-from call import Function  # type: ignore[import-not-found]
-from engine import WrongModule, load_module, make_engine  # type: ignore[import-not-found]
+from call import Function, Host  # type: ignore[import-not-found]
+from engine import WrongModule, load_module, make_engine, wasi_linker  # type: ignore[import-not-found]
+from instance import Names, Variables  # type: ignore[import-not-found]
 from link import (  # type: ignore[import-not-found]
     EXIT_DISCONNECTED,
     FAULT,
@@ -43,11 +44,10 @@ class Runner:
 
     def __init__(self, link: Link, tmp: str) -> None:
         self.link = link
-        self.tmp = tmp
         # Before the code is there: what can be made ready without it.
-        self.engine = make_engine()
+        engine = make_engine()
+        self.host = Host(engine, wasi_linker(engine), tmp=tmp)
         self.load: dict[str, Any] = {}
-        self.env: list[tuple[str, str]] = []
         self.function: Function | None = None
 
     def serve(self) -> NoReturn:
@@ -67,13 +67,6 @@ class Runner:
     def start(self, head: dict[str, Any]) -> None:
         started = monotonic()
         self.load = head
-        self.env = [
-            *(head.get("env") or {}).items(),
-            ("NIMBUS_FUNCTION_NAME", str(head["function_name"])),
-            ("NIMBUS_FUNCTION_VERSION", str(head["function_version"])),
-            ("NIMBUS_MEMORY_LIMIT_MB", str(head["memory_mb"])),
-            ("NIMBUS_TIMEOUT_SEC", str(head["timeout_sec"])),
-        ]
         try:
             self.function = self.prepared(head)
         except (WrongModule, WasmtimeError, OSError) as error:
@@ -86,12 +79,12 @@ class Runner:
     def prepared(self, head: dict[str, Any]) -> Function:
         if head["artifact_kind"] != "wasm":
             raise Fault("ArtifactKind", f"This runtime can't load an artifact of kind {head['artifact_kind']!r}.")
-        module = load_module(self.engine, os.path.join(head["files"], "task"))
+        module = load_module(self.host.engine, os.path.join(head["files"], "task"))
         left_mb = max(LEAST_MB, head["memory_mb"] - resident_mb() - RESERVE_MB)
         return Function(
-            self.engine,
+            self.host,
             module,
-            tmp=self.tmp,
+            env=_environment(head),
             memory_mb=head["memory_mb"],
             memory_bytes=int(left_mb * 1024 * 1024),
             result_bytes=head["max_result_bytes"],
@@ -102,15 +95,17 @@ class Runner:
         reset_peak()
         output = Output(self.link, head["id"], self.load["max_log_bytes"])
         try:
-            result = function(event, self.env + _context(head), head["remaining_ms"] / 1000, output)
+            result = function(event, _context(head), head["remaining_ms"] / 1000, output)
         except Fault as fault:
             output.end()
             self.fault(fault, started, head["id"])
+            function.rest()
             return
         output.end()
         spent = round((monotonic() - started) * 1000, 3)
         told = f'{{"id":{encode_head(head["id"])},"duration_ms":{spent},"memory_mb":{peak_mb()}}}'
         self.link.send(RESULT, told, result)
+        function.rest()
 
     def fault(self, fault: Fault, started: float, call_id: str | None) -> None:
         head: dict[str, Any] = {
@@ -128,16 +123,42 @@ class Runner:
         self.link.send(FAULT, encode_head(head))
 
 
-def _context(head: dict[str, Any]) -> list[tuple[str, str]]:
-    """What other languages find in their handler's second argument."""
-    return [
-        ("NIMBUS_INVOCATION_ID", str(head["id"])),
-        ("NIMBUS_REQUEST_ID", str(head.get("request_id", ""))),
-        ("NIMBUS_REMAINING_MS", str(head["remaining_ms"])),
-        ("NIMBUS_ATTEMPT", str(head.get("attempt", 1))),
-        ("NIMBUS_ALIAS", str(head.get("alias", ""))),
-        ("NIMBUS_TRIGGER_TYPE", str(head.get("trigger_type", ""))),
+def _environment(head: dict[str, Any]) -> Variables:
+    """The same for every call."""
+    found: dict[str, str] = head.get("env") or {}
+    found |= {
+        "NIMBUS_FUNCTION_NAME": str(head["function_name"]),
+        "NIMBUS_FUNCTION_VERSION": str(head["function_version"]),
+        "NIMBUS_MEMORY_LIMIT_MB": str(head["memory_mb"]),
+        "NIMBUS_TIMEOUT_SEC": str(head["timeout_sec"]),
+    }
+    return Names(list(found)).with_values(list(found.values()))
+
+
+_CONTEXT = Names(
+    [
+        "NIMBUS_INVOCATION_ID",
+        "NIMBUS_REQUEST_ID",
+        "NIMBUS_REMAINING_MS",
+        "NIMBUS_ATTEMPT",
+        "NIMBUS_ALIAS",
+        "NIMBUS_TRIGGER_TYPE",
     ]
+)
+
+
+def _context(head: dict[str, Any]) -> Variables:
+    """What other languages find in their handler's second argument."""
+    return _CONTEXT.with_values(
+        [
+            str(head["id"]),
+            str(head.get("request_id", "")),
+            str(head["remaining_ms"]),
+            str(head.get("attempt", 1)),
+            str(head.get("alias", "")),
+            str(head.get("trigger_type", "")),
+        ]
+    )
 
 
 def main() -> NoReturn:
