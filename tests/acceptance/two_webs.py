@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from nimbus_project.supervisor import parts
+from tests.acceptance.wires import Answer, paced
 from tests.platform import PartServer, Platform
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One call's end, on this machine's monotonic clock (seconds)."""
-
-    began: float
-    ended: float
-    status: int
-    version: int | None
-    text: str
-    """Of the body when the call did not succeed."""
 
 
 class TwoWebs:
@@ -73,47 +60,12 @@ class TwoWebs:
     def load(self, path: str, rate: float, until: Callable[[float], bool], limit_sec: float = 90.0) -> list[Answer]:
         """`rate` calls a second, whatever the answers take, over both web processes in turn; the event is the call's
         number. Ends when `until(seconds since the start)` is true: it runs in a thread of its own after each 50 ms."""
-        return asyncio.run(_load(self.bases, path, rate, until, limit_sec))
+        return asyncio.run(paced(self.bases, path, rate, until, limit_sec))
 
 
 def _ok(answer: httpx.Response) -> httpx.Response:
     assert answer.is_success, f"{answer.status_code}: {answer.text}"
     return answer
-
-
-async def call(client: httpx.AsyncClient, path: str, number: int, **headers: str) -> Answer:
-    """One call; a refused connection counts as status 0."""
-    began = time.monotonic()
-    try:
-        got = await client.post(path, json={"n": number}, headers=headers)
-    except httpx.HTTPError as error:
-        return Answer(began, time.monotonic(), 0, None, repr(error))
-    text = "" if got.status_code == 200 else got.text
-    return Answer(began, time.monotonic(), got.status_code, got.json().get("version"), text)
-
-
-async def _load(
-    bases: list[str], path: str, rate: float, until: Callable[[float], bool], limit_sec: float
-) -> list[Answer]:
-    limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
-    clients = [httpx.AsyncClient(base_url=base, timeout=60, limits=limits) for base in bases]
-    began, calls = time.monotonic(), list[asyncio.Task[Answer]]()
-    watch = asyncio.create_task(_watch(until, began, limit_sec))
-    while not watch.done():
-        number = len(calls)
-        calls.append(asyncio.create_task(call(clients[number % len(clients)], path, number)))
-        await asyncio.sleep(max(0.0, began + len(calls) / rate - time.monotonic()))
-    await watch
-    answers = await asyncio.gather(*calls)
-    for client in clients:
-        await client.aclose()
-    return list(answers)
-
-
-async def _watch(until: Callable[[float], bool], began: float, limit_sec: float) -> None:
-    while not await asyncio.to_thread(until, time.monotonic() - began):
-        assert time.monotonic() - began < limit_sec, f"the load went on for {limit_sec} s in vain"
-        await asyncio.sleep(0.05)
 
 
 @contextmanager
