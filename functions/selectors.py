@@ -81,6 +81,12 @@ def function_get(reference: str, *, for_update: bool = False) -> Function:
     return found[0]
 
 
+def seen_among(ids: Iterable[str]) -> set[str]:
+    """Of functions' ids, those that the principal of this request may see."""
+    rows = Function.objects.filter(visible(), pk__in=list(ids))
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
+
+
 def latest_version(function: Function) -> FunctionVersion:
     """The newest that can run. Raises FunctionNotFound when it was deleted since it was read."""
     return _version(function, function.latest_version)
