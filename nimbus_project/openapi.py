@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from nimbus_project.openapi_examples import example_of
 
 Schema = dict[str, Any]
 
@@ -57,6 +60,12 @@ _EXAMPLES: dict[str, Any] = {
     "function_replace": {"code": _CODE, "description": "Says hello."},
     "function_invoke": {"name": "Ada"},
     "function_invoke_async": {"name": "Ada"},
+    "function_pin": {"pinned": True},
+    "version_publish": {"description": "Before the sale.", "publish_alias": "prod"},
+    "rollout_start": {"version": 3, "steps": [5, 25, 50, 100], "interval_sec": 300, "max_error_rate": 0.02},
+    "alias_update": {"routing_config": {"weights": [{"version": 2, "weight": 90}, {"version": 3, "weight": 10}]}},
+    "layer_version_create": {"content": "UEsDBBQAAAAIAA=="},
+    "environment_update": {"description": "What runs before production."},
     "alias_create": {"name": "prod", "routing_config": {"weights": [{"version": 1, "weight": 100}]}},
     "apikey_create": {"name": "deployment", "role": "developer", "expires_days": 90},
     "user_create": {"name": "ada", "role": "developer", "email": "ada@example.org"},
@@ -76,6 +85,7 @@ def complete(result: Schema, **_: Any) -> Schema:
             if isinstance(operation, dict) and "responses" in operation:
                 _add_refusals(path, method, operation)
                 _add_example(operation)
+                _add_answers(operation, components["schemas"])
     return result
 
 
@@ -103,8 +113,17 @@ def _refusal(code: str) -> Schema:
     return answer
 
 
+def _add_answers(operation: Schema, components: Mapping[str, Schema]) -> None:
+    """An example to each JSON answer that has none; refusals have that of their one shape."""
+    for code, answer in operation["responses"].items():
+        media = answer.get("content", {}).get("application/json")
+        if code.startswith("2") and media is not None and not {"example", "examples"} & media.keys():
+            media["example"] = example_of(media.get("schema", {}), components)
+
+
 def _add_example(operation: Schema) -> None:
     example = _EXAMPLES.get(operation.get("operationId", ""))
     if example is not None:
-        for media in operation.get("requestBody", {}).get("content", {}).values():
-            media.setdefault("example", example)
+        for kind, media in operation.get("requestBody", {}).get("content", {}).items():
+            if kind == "application/json":
+                media.setdefault("example", example)

@@ -155,6 +155,8 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "nimbus_project.openapi.complete",
     ],
+    # Several fields are called so; without a name of its own this one would get a new one with each of the others.
+    "ENUM_NAME_OVERRIDES": {"FunctionStatusEnum": "functions.models.FunctionStatus"},
     "SERVE_PERMISSIONS": ["accounts.permissions.TablePermission"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,

@@ -20,7 +20,7 @@ _EXAMPLE = 'package main\n\nfunc Handler(event map[string]int) (int, error) {\n\
 
 
 class CompileSerializer(StrictSerializer):
-    runtime = serializers.ChoiceField(choices=list(RUNTIMES))
+    runtime = serializers.ChoiceField(choices=[(r.name, r.title) for r in RUNTIMES.values()])
     code = CodeField(help_text="one source file")
     handler = handler_name(required=False)
     language = serializers.ChoiceField(required=False, choices=["rust", "c", "go"], help_text="of a wasm source")

@@ -44,10 +44,10 @@ class InvocationSerializer(serializers.Serializer):
     next_attempt_at = serializers.DateTimeField(required=False)
     started_at = serializers.DateTimeField(required=False)
     completed_at = serializers.DateTimeField(required=False)
-    duration_ms = serializers.FloatField(required=False)
-    queue_ms = serializers.FloatField(required=False)
-    billed_time_ms = serializers.IntegerField(required=False)
-    memory_used_mb = serializers.FloatField(required=False)
+    duration_ms = serializers.FloatField(allow_null=True, help_text="null, as the next three, until it is known")
+    queue_ms = serializers.FloatField(allow_null=True)
+    billed_time_ms = serializers.IntegerField(allow_null=True)
+    memory_used_mb = serializers.FloatField(allow_null=True)
     session_key = serializers.CharField(required=False)
     request_id = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -143,7 +143,7 @@ class InvokeAnswerSerializer(serializers.Serializer):
 
 _ALWAYS = frozenset(
     {"id", "function_id", "function_name", "version", "trigger_type", "status", "input", "cold_start", "attempt"}
-    | {"retry_count", "request_id", "created_at"}
+    | {"retry_count", "request_id", "created_at", "duration_ms", "queue_ms", "billed_time_ms", "memory_used_mb"}
 )
 
 

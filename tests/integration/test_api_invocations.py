@@ -16,6 +16,10 @@ from nimbus_project.core.ids import new_id
 from tests.integration.plane import Api, make_row, refusal
 
 ALWAYS = {
+    "duration_ms",
+    "queue_ms",
+    "billed_time_ms",
+    "memory_used_mb",
     "id",
     "function_id",
     "function_name",
