@@ -103,6 +103,12 @@ TABLE: dict[str, Methods] = {
     "invocation-stream": _READ,
     "invocation-replay": _ACT,
     "invocation-cancel": _ACT,
+    "dlq": {"GET": Right.READ, "DELETE": Right.WRITE},
+    "dlq-stats": _READ,
+    "dlq-retry": _ACT,
+    "dead-letter": {"GET": Right.READ, "DELETE": Right.WRITE},
+    "dead-letter-retry": _ACT,
+    "dead-letter-discard": _ACT,
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

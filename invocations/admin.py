@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html
 
 from accounts.admin import ReadOnlyAdmin
-from invocations.models import IdempotencyKey, Invocation, InvocationLog
+from invocations import dead_letters, redrive
+from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
 from invocations.selectors import lines_of
+from nimbus_project.core.errors import NimbusError
 
 
 @admin.register(Invocation)
@@ -33,6 +37,37 @@ class InvocationAdmin(ReadOnlyAdmin):
     @admin.display(description="Logs")
     def printed(self, row: Invocation) -> str:
         return format_html("<pre>{}</pre>", "\n".join(text for _, _, text in lines_of(row)))
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin):
+    list_display = ("id", "function_name", "version", "status", "reason", "error_type", "attempts", "created_at")
+    list_filter = ("status", "reason", "trigger_type", "created_at")
+    search_fields = ("=id", "=invocation_id", "=request_id", "function_name", "=error_type")
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+    exclude = ("input",)
+    readonly_fields = ("event",)
+    actions = ("retry", "discard")
+
+    @admin.display(description="Input")
+    def event(self, row: DeadLetter) -> str:
+        return _shown(row.input)
+
+    @admin.action(description="Retry dead letters: their events are run once more", permissions=["view"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        done = redrive.retry_many([str(pk) for pk in queryset.values_list("pk", flat=True)])
+        for reference, error in done.failed:
+            messages.error(request, f"{reference}: {error}")
+        self.message_user(request, f"{len(done.retried)} sent again.", messages.SUCCESS)
+
+    @admin.action(description="Discard dead letters: nobody has to look at them any more", permissions=["view"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        for pk in queryset.values_list("pk", flat=True):
+            try:
+                dead_letters.discard(str(pk))
+            except NimbusError as error:
+                messages.error(request, f"{pk}: {error.message}")
 
 
 @admin.register(IdempotencyKey)

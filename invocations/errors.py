@@ -15,3 +15,11 @@ class IdempotencyMismatch(Conflict):
 
 class NotCancellable(Conflict):
     code = "not_cancellable"
+
+
+class DeadLetterNotFound(NotFound):
+    code = "dead_letter_not_found"
+
+
+class DeadLetterResolved(Conflict):
+    code = "dead_letter_resolved"

@@ -7,6 +7,8 @@
 
 Every move is a compare-and-set: `filter(pk, status=…, attempt=…).update(…)`. The row count decides; losing the race is
 an answer (False), not an error. Synchronous runs have no row while they run: the ledger inserts them ended.
+
+What must not be lost with a run's end is stored in the same transaction: a dead letter for one that failed for good.
 """
 
 from __future__ import annotations
@@ -19,17 +21,20 @@ from uuid import UUID
 
 import orjson
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
+from invocations import backlog, dead_letters
 from invocations.answer import billed_ms
 from invocations.models import Invocation, InvocationLog
 from invocations.outcome import ErrorType, Fault, LogLine, Outcome, StartKind, Status
-from invocations.retry import Tries, next_attempt_at
+from invocations.retry import Decision, GaveUp, Tries, decide
 from nimbus_project.core import metrics
 
 log = logging.getLogger("nimbus.lifecycle")
 
-_CLEARED = {"worker_id": "", "lease_expires_at": None, "sent_at": None}
+MAX_HISTORY = 50
+"""Of `Invocation.attempts`, the newest: what finds no sandbox is tried again for hours."""
+_CLEARED = {"worker_id": "", "lease_expires_at": None}
 
 
 def accept(invocation: Invocation, now: datetime, *, delay_sec: float = 0.0) -> None:
@@ -37,28 +42,21 @@ def accept(invocation: Invocation, now: datetime, *, delay_sec: float = 0.0) -> 
     invocation.status = Status.PENDING
     invocation.created_at = now
     invocation.next_attempt_at = now + timedelta(seconds=delay_sec)
-    invocation.sent_at = now if delay_sec <= 0 else None
     invocation.save(force_insert=True)
 
 
-def claim(row: Invocation, worker_id: str, now: datetime, lease_sec: float) -> bool:
-    """pending → running, for one worker. `row` is updated to match."""
-    queued_since = row.next_attempt_at or row.created_at
-    queue_ms = max(0.0, (now - queued_since).total_seconds() * 1000)
-    lease = now + timedelta(seconds=lease_sec)
-    won = Invocation.objects.filter(pk=row.pk, status=Status.PENDING, attempt=row.attempt).update(
-        status=Status.RUNNING,
-        attempt=row.attempt + 1,
-        worker_id=worker_id,
-        started_at=now,
-        queue_ms=queue_ms,
-        lease_expires_at=lease,
-        sent_at=None,
-    )
-    if won:
-        row.status, row.attempt, row.worker_id = Status.RUNNING, row.attempt + 1, worker_id
-        row.started_at, row.queue_ms, row.lease_expires_at = now, queue_ms, lease
-    return bool(won)
+def claim(function_id: UUID, worker_id: str, now: datetime, lease_sec: float) -> Invocation | None:
+    """pending → running, for one worker: the first due row of a function that nobody else takes. None when there is
+    none."""
+    changes = {
+        "status": Status.RUNNING.value,
+        "attempt": backlog.Sql("attempt + 1"),
+        "worker_id": worker_id,
+        "started_at": now,
+        "queue_ms": backlog.milliseconds_since("next_attempt_at", now),
+        "lease_expires_at": now + timedelta(seconds=lease_sec),
+    }
+    return backlog.take(Invocation, function_id, now, changes)
 
 
 def renew(worker_id: str, ids: Iterable[UUID], now: datetime, lease_sec: float) -> int:
@@ -70,25 +68,24 @@ def renew(worker_id: str, ids: Iterable[UUID], now: datetime, lease_sec: float) 
 
 def finish(row: Invocation, outcome: Outcome, start: StartKind | None, now: datetime, jitter: float) -> bool:
     """running → its end, or back to pending for another try. False when somebody else has ended it meanwhile."""
-    again_at = next_attempt_at(outcome, _tries(row), now, jitter)
-    changes = _again(row, outcome, now, again_at) if again_at is not None else _end(outcome, now)
-    changes |= {"start_kind": start or "", "duration_ms": outcome.duration_ms}
-    if outcome.logs:
-        with transaction.atomic():
-            won = _move(row, Status.RUNNING, **changes)
-            if won or _was_cancelled(row):
-                _add_log(row, outcome.logs, now)
-    else:
-        won = _move(row, Status.RUNNING, **changes)
-    if won and again_at is not None:
-        metrics.RETRIES.inc()
-    return won
+    decision = decide(outcome, _tries(row), now, jitter)
+    ran = {"start_kind": start or "", "duration_ms": outcome.duration_ms}
+    return _conclude(row, outcome, decision, now, **ran)
+
+
+def expire_event(row: Invocation, now: datetime) -> bool:
+    """running → failed, for a row that was claimed when its event was too old already: it is not run."""
+    waited = "It waited longer than its function's max_event_age_sec allows."
+    outcome = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=waited, error_type=ErrorType.EVENT_TOO_OLD)
+    never = {"attempt": row.attempt - 1, "started_at": None, "worker_id": "", "billed_time_ms": 0}
+    return _conclude(row, outcome, Decision(gave_up=GaveUp.EVENT_AGE_EXCEEDED), now, **never)
 
 
 def give_back(row: Invocation, now: datetime) -> bool:
     """running → pending: its worker stops and could not let it finish."""
-    stopped = _lost("The worker was stopped while this ran.")
-    return _move(row, Status.RUNNING, **_again(row, stopped, now, now))
+    error = "The worker was stopped while this ran."
+    outcome = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.WORKER_STOPPED)
+    return _move(row, Status.RUNNING, **_again(row, outcome, now, now))
 
 
 def expire_leases(now: datetime, limit: int = 500) -> int:
@@ -97,11 +94,10 @@ def expire_leases(now: datetime, limit: int = 500) -> int:
     rows = Invocation.objects.filter(status=Status.RUNNING, lease_expires_at__lt=now).defer("input", "output")
     moved = 0
     for row in rows.order_by("lease_expires_at")[:limit]:
-        outcome = _lost(f"The worker {row.worker_id} was lost while this ran.")
-        # A lost worker is no reason to wait: the back-off is for failures that may repeat at once.
-        again = next_attempt_at(outcome, _tries(row), now, 0.0)
-        changes = _end(outcome, now) if again is None else _again(row, outcome, now, now)
-        moved += _move(row, Status.RUNNING, Q(lease_expires_at__lt=now), **changes)
+        error = f"The worker {row.worker_id} was lost while this ran."
+        outcome = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.WORKER_LOST)
+        decision = decide(outcome, _tries(row), now, 0.0)
+        moved += _conclude(row, outcome, decision, now, Q(lease_expires_at__lt=now))
     return moved
 
 
@@ -120,21 +116,38 @@ def cancel(invocation_id: UUID, now: datetime) -> bool:
     )
 
 
-def due(now: datetime, *, resend_after_sec: float, limit: int) -> list[UUID]:
-    """Pending rows whose time has come and whose message was never sent, or so long ago that it may be lost; marked
-    as sent now."""
-    unsent = Q(sent_at=None) | Q(sent_at__lt=now - timedelta(seconds=resend_after_sec))
-    ids = list(
-        Invocation.objects.filter(unsent, status=Status.PENDING, next_attempt_at__lte=now)
-        .order_by("next_attempt_at")
-        .values_list("pk", flat=True)[:limit]
-    )
-    Invocation.objects.filter(pk__in=ids, status=Status.PENDING).update(sent_at=now)
-    return ids
+def _conclude(
+    row: Invocation, outcome: Outcome, decision: Decision | None, now: datetime, *more: Q, **ran: Any
+) -> bool:
+    """End a try as was decided, with all that goes with it, in one transaction."""
+    again_at = decision.again_at if decision else None
+    changes = (_end(outcome, now) if again_at is None else _again(row, outcome, now, again_at)) | ran
+    gave_up = decision.gave_up if decision else None
+    if gave_up is None and not outcome.logs:
+        won = _move(row, Status.RUNNING, *more, **changes)
+    else:
+        with transaction.atomic():
+            won = _move(row, Status.RUNNING, *more, **changes)
+            if outcome.logs and (won or _was_cancelled(row)):
+                _add_log(row, outcome.logs, now)
+            if won and gave_up is not None:
+                row.attempt = ran.get("attempt", row.attempt)
+                dead_letters.add(row, outcome, gave_up, now)
+    if won and again_at is not None:
+        metrics.RETRIES.inc()
+    elif won and gave_up is not None:
+        metrics.DEAD_LETTERS.inc()
+    return won
 
 
 def _tries(row: Invocation) -> Tries:
-    return Tries(attempt=row.attempt, lost=row.lost_attempts, max_attempts=row.max_attempts, expires_at=row.expires_at)
+    return Tries(
+        attempt=row.attempt,
+        lost=row.lost_attempts,
+        workers_lost=row.workers_lost,
+        max_attempts=row.max_attempts,
+        expires_at=row.expires_at,
+    )
 
 
 def _move(row: Invocation, expected: Status, *more: Q, **changes: Any) -> bool:
@@ -168,18 +181,15 @@ def _again(row: Invocation, outcome: Outcome, now: datetime, at: datetime) -> di
         "started_at": row.started_at.isoformat() if row.started_at else None,
         "ended_at": now.isoformat(),
     }
-    lost = F("lost_attempts") + 1 if outcome.fault is Fault.PLATFORM else F("lost_attempts")
+    died = outcome.error_type == ErrorType.WORKER_LOST
     return {
         "status": Status.PENDING,
-        "attempts": [*row.attempts, ended],
-        "lost_attempts": lost,
+        "attempts": [*row.attempts, ended][-MAX_HISTORY:],
+        "lost_attempts": row.lost_attempts + (outcome.fault is Fault.PLATFORM),
+        "workers_lost": row.workers_lost + died,
         "next_attempt_at": at,
         **_CLEARED,
     }
-
-
-def _lost(error: str) -> Outcome:
-    return Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.WORKER_LOST)
 
 
 def _was_cancelled(row: Invocation) -> bool:

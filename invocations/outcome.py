@@ -43,6 +43,9 @@ class ErrorType(StrEnum):
     PROTOCOL_VIOLATION = "ProtocolViolation"
     CANCELLED = "Cancelled"
     WORKER_LOST = "WorkerLost"
+    WORKER_STOPPED = "WorkerStopped"
+    EVENT_TOO_OLD = "EventTooOld"
+    FUNCTION_DELETED = "FunctionDeleted"
     SANDBOX_UNAVAILABLE = "SandboxUnavailable"
 
 

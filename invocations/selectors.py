@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -83,7 +83,16 @@ def visible() -> Q:
         return Q()
     if who.role == INVOKER:
         return Q(caller_id=who.user_id, caller_id__isnull=False)
-    if not who.role:
+    return of_visible_functions()
+
+
+def of_visible_functions() -> Q:
+    """Rows of history (`function_id`, `owner_id`) of the functions that the principal of this request may see, also
+    of those of its own that are gone."""
+    who = principal_var.get()
+    if who.is_admin:
+        return Q()
+    if not who.role or who.role == INVOKER:
         return Q(pk__in=())
     shared = Function.objects.filter(shared=True).values("pk")
     own = Q(owner_id=who.user_id) if who.user_id is not None else Q()
@@ -132,14 +141,6 @@ def _find(reference: str) -> Invocation | None:
     if uuid is not None and (row := rows.filter(pk=uuid).first()):
         return row
     return rows.filter(request_id=reference).order_by("-created_at").first()
-
-
-def next_due(now: datetime, *, not_of: Collection[str], among: int = 16) -> list[UUID]:
-    """Ids of pending invocations whose time has come, longest waiting first; none of the functions `not_of`."""
-    rows = Invocation.objects.filter(status=Status.PENDING, next_attempt_at__lte=now)
-    if not_of:
-        rows = rows.exclude(function_id__in=not_of)
-    return list(rows.order_by("next_attempt_at").values_list("pk", flat=True)[:among])
 
 
 def lines_of(invocation: Invocation) -> Lines:

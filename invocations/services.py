@@ -50,6 +50,10 @@ class NewInvocation:
     session_key: str = ""
     idempotency_key: str = ""
     delay_sec: float = 0.0
+    hops: int = 0
+    """Destinations on the way here from the first event of a chain; one more than those of the run that led here."""
+    dead_letter_id: UUID | None = None
+    """What this is a retry of."""
 
     @property
     def runs_version(self) -> int:
@@ -84,7 +88,7 @@ def submit(new: NewInvocation) -> Invocation:
             invocation = _row(new, now)
             lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
         if new.delay_sec <= 0:
-            queue.send_after_commit(Task.RUN_INVOCATION, str(invocation.pk))
+            queue.wake_after_commit(Task.RUN_INVOCATION, new.function.id)
     return invocation
 
 
@@ -141,9 +145,14 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
 def take_slot(function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
     """One of the function's `max_concurrency` slots, from any process. True when it holds one now."""
     # The run's own timeout: an older version that runs longer than the newest must not lose its slot under way.
-    lease = slots.lease_ms(timeout_sec, config().queue_wait_sec)
+    lease_ms = slots.lease_ms(timeout_sec, config().queue_wait_sec)
+    return take_slot_for(function.id, run_id, function.max_concurrency, lease_ms)
+
+
+def take_slot_for(function_id: str, slot: str, limit: int, lease_ms: int) -> bool:
+    """As `take_slot`, for so long. Raises RedisError."""
     script = redis.connection().register_script(slots.take_script())
-    return bool(script(keys=[slots.key(function.id)], args=[run_id, function.max_concurrency, lease]))
+    return bool(script(keys=[slots.key(function_id)], args=[slot, limit, lease_ms]))
 
 
 def release_slot(function_id: str, run_id: str) -> None:
@@ -232,4 +241,6 @@ def _row(new: NewInvocation, now: datetime) -> Invocation:
         session_key=new.session_key,
         max_attempts=function.max_retries + 1,
         expires_at=now + timedelta(seconds=function.max_event_age_sec + new.delay_sec),
+        hops=new.hops,
+        dead_letter_id=new.dead_letter_id,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from invocations.api import dead_letters
 from invocations.api import invocations as api
 
 urlpatterns = [
@@ -19,4 +20,10 @@ urlpatterns = [
     path("invocations/<str:reference>/logs", api.InvocationLogsApi.as_view(), name="invocation-logs"),
     path("invocations/<str:reference>/replay", api.InvocationReplayApi.as_view(), name="invocation-replay"),
     path("invocations/<str:reference>/cancel", api.InvocationCancelApi.as_view(), name="invocation-cancel"),
+    path("dlq", dead_letters.DeadLettersApi.as_view(), name="dlq"),
+    path("dlq/stats", dead_letters.DeadLetterStatsApi.as_view(), name="dlq-stats"),
+    path("dlq/retry", dead_letters.DeadLettersRetryApi.as_view(), name="dlq-retry"),
+    path("dlq/<str:reference>", dead_letters.DeadLetterApi.as_view(), name="dead-letter"),
+    path("dlq/<str:reference>/retry", dead_letters.DeadLetterRetryApi.as_view(), name="dead-letter-retry"),
+    path("dlq/<str:reference>/discard", dead_letters.DeadLetterDiscardApi.as_view(), name="dead-letter-discard"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
@@ -18,7 +18,9 @@ from nimbus_project.core import metrics
 from nimbus_project.core.logging import request_id_var
 from workers.logship import RunLog
 from workers.sandbox import Call, SandboxError
-from workers.worker import Worker
+
+if TYPE_CHECKING:
+    from workers.worker import Worker
 
 log = logging.getLogger("nimbus.executor")
 

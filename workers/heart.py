@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from functions import builds
 from invocations import lifecycle
 from nimbus_project.core import fleet, metrics
+from workers.outage import Outage
 
 if TYPE_CHECKING:
     from workers.worker import Worker
@@ -28,6 +29,8 @@ class Heart:
         self.started_at = time.time()
         self._worker = worker
         self._stop = threading.Event()
+        self._unheard = Outage(log, "no heartbeat: Redis is away")
+        self._unrenewed = Outage(log, "leases can't be renewed: the database is away")
         self._thread = threading.Thread(target=self._beat_on, name="nimbus-heart", daemon=True)
 
     def start(self) -> None:
@@ -47,9 +50,9 @@ class Heart:
         renewed_at = time.monotonic()
         while True:
             self._tell()
-            if time.monotonic() - renewed_at >= renew_every:
+            # What did not succeed is tried again with the next beat.
+            if time.monotonic() - renewed_at >= renew_every and self._renew():
                 renewed_at = time.monotonic()
-                self._renew()
             if self._stop.wait(fleet.BEAT_SEC):
                 return
 
@@ -57,23 +60,38 @@ class Heart:
         state = self._worker.state()
         try:
             fleet.announce(self._worker.client, state)
-        except RedisError:
-            log.warning("no heartbeat: Redis is away")
+        except RedisError as error:
+            self._unheard.began(error)
+        else:
+            self._unheard.ended()
         for runtime, counts in state.pool.get("runtimes", {}).items():
             metrics.POOL_SIZE.labels(runtime).set(counts["size"])
             metrics.POOL_WARM.labels(runtime).set(counts["warm"])
             metrics.POOL_BUSY.labels(runtime).set(counts["busy"])
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        return all([self._renew_rows(), self._renew_slots()])
+
+    def _renew_rows(self) -> bool:
         worker = self._worker
         ids = [row.pk for row in list(worker.invocations.values())]
         task_ids = [task.pk for task in list(worker.builds.values())]
         if not ids and not task_ids:
-            return
+            return True
         try:
             lifecycle.renew(worker.id, ids, timezone.now(), worker.settings.lease_sec)
             builds.renew(task_ids, worker.id, timezone.now(), worker.settings.lease_sec)
-        except DatabaseError:
-            log.warning("leases can't be renewed: the database is away")
+        except DatabaseError as error:
+            self._unrenewed.began(error)
+            return False
         finally:
             close_old_connections()
+        self._unrenewed.ended()
+        return True
+
+    def _renew_slots(self) -> bool:
+        try:
+            self._worker.slots.renew()
+        except RedisError:
+            return False
+        return True

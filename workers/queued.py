@@ -1,123 +1,149 @@
-"""Queued invocations on a worker: claim -> lease -> invoke -> finish, and which row is next."""
+"""A queued invocation on a worker: claim -> lease -> invoke -> finish. Whose turn it is, and on which thread, is
+takers.py's business."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.db import close_old_connections
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from functions import directory
-from functions.errors import FunctionNotFound, VersionNotFound
-from invocations import lifecycle, selectors, services
+from functions.errors import FunctionNotFound
+from invocations import lifecycle
 from invocations.models import Invocation
-from invocations.outcome import Outcome, StartKind, Status
+from invocations.outcome import Outcome, StartKind
+from nimbus_project.core.ids import new_id
 from nimbus_project.core.logging import request_id_var
+from nimbus_project.core.queue import Task, woken
+from nimbus_project.core.unforeseen import outage_of
 from workers import executor
 from workers.logship import RunLog
+from workers.outage import Outage
 from workers.sandbox import Call
-from workers.worker import Worker
+from workers.takers import Took
+
+if TYPE_CHECKING:
+    from workers.worker import Worker
 
 log = logging.getLogger("nimbus.queued")
 
-
-def run_invocations(worker: Worker, invocation_id: str) -> None:
-    """A queued invocation, then whatever else is due, as long as this worker has room for queued work.
-
-    A message is a wake-up, not a ticket: when all room is taken it is dropped, for those that have it look for the
-    next row when theirs has ended. The last look comes after the room was given back, so that a row whose message was
-    dropped in between is seen.
-    """
-    blocked: set[str] = set()
-    first: str | None = invocation_id
-    while not worker.draining.is_set() and worker.async_slots.acquire(blocking=False):
-        try:
-            while not worker.draining.is_set() and _run_next(worker, first, blocked):
-                first = None
-            first = None
-        finally:
-            worker.async_slots.release()
-        if not selectors.next_due(timezone.now(), not_of=blocked, among=1):
-            return
+_FINISH_AGAIN_SEC = (0.1, 0.2, 0.5, 1.0)
+_unfinished = Outage(log, "ended runs can't be recorded yet")
 
 
-def _run_next(worker: Worker, invocation_id: str | None, blocked: set[str]) -> bool:
-    """One row, if there is one to run. False when there is none."""
-    now = timezone.now()
-    chosen: UUID | str | None = invocation_id
-    if chosen is None:
-        ids = selectors.next_due(now, not_of=blocked)
-        # Threads and workers look at the same head of the queue: chance keeps them from all claiming its first row.
-        chosen = random.choice(ids) if ids else None
-    if chosen is None:
-        return False
-    row = Invocation.objects.filter(pk=chosen, status=Status.PENDING, next_attempt_at__lte=now).first()
-    if row is not None:
-        _attempt(worker, row, blocked)
-    return True
-
-
-def _attempt(worker: Worker, row: Invocation, blocked: set[str]) -> None:
-    release = _slot(row, blocked)
-    if release is None:
-        return
+def wake(worker: Worker, function_id: str) -> None:
+    """A message: rows of this function may wait."""
     try:
-        if lifecycle.claim(row, worker.id, timezone.now(), worker.settings.lease_sec):
-            request_id_var.set(row.request_id)
-            worker.invocations[str(row.pk)] = row
-            try:
-                _run_row(worker, row)
-            finally:
-                worker.invocations.pop(str(row.pk), None)
+        woken(Task.RUN_INVOCATION, function_id)
+    except RedisError:
+        log.debug("the next message for this function may come a second late")
+    worker.takers.wake(function_id)
+
+
+def take_one(worker: Worker, function_id: str) -> Took:
+    """Claim a row of this function, if it has one that is due, and run it. Raises DatabaseError, RedisError when they
+    are away."""
+    slot = _take_slot(worker, function_id)
+    if slot is None:
+        return Took.AT_LIMIT
+    try:
+        now = timezone.now()
+        row = lifecycle.claim(UUID(function_id), worker.id, now, worker.settings.lease_sec)
+        if row is None:
+            return Took.NONE
+        request_id_var.set(row.request_id)
+        if row.expires_at is not None and row.expires_at < now:
+            lifecycle.expire_event(row, now)
+        else:
+            _run_claimed(worker, row)
+        return Took.ONE
     finally:
-        release()
+        if slot:
+            worker.slots.release(slot)
+            worker.takers.free_again(function_id)
 
 
-def _slot(row: Invocation, blocked: set[str]) -> Callable[[], None] | None:
-    """A slot of a function that has a limit, as what gives it back. None when it is at its limit."""
-    function_id, run_id = str(row.function_id), str(row.pk)
+def _take_slot(worker: Worker, function_id: str) -> str | None:
+    """Of a function that may not run more than so often at once: the slot, to be given back; "" where there is no such
+    limit, None when it is at it. Before a row is claimed: a claimed one must run. Raises RedisError."""
     try:
         function = directory.known(function_id) or directory.look_up(function_id)
-        directory.check_version(function, row.version)
-        timeout_sec = function.timeout_of(row.version, row.environment)
-    except (FunctionNotFound, VersionNotFound):
-        return lambda: None
+    except FunctionNotFound:
+        return ""
     if function.max_concurrency <= 0:
-        return lambda: None
-    if not services.take_slot(function, run_id, timeout_sec):
-        blocked.add(function_id)
-        return None
-
-    def release() -> None:
-        services.release_slot(function_id, run_id)
-
-    return release
+        return ""
+    slot = str(new_id())
+    return slot if worker.slots.take(function_id, slot, function.max_concurrency) else None
 
 
-def _run_row(worker: Worker, row: Invocation) -> None:
+def _run_claimed(worker: Worker, row: Invocation) -> None:
+    worker.invocations[str(row.pk)] = row
+    try:
+        _run(worker, row)
+    finally:
+        worker.invocations.pop(str(row.pk), None)
+
+
+def _run(worker: Worker, row: Invocation) -> None:
     run_log = worker.shipper.open(str(row.pk), str(row.function_id))
-    spec = executor.spec_for(worker, str(row.function_id), row.version, row.environment)
-    start: StartKind | None = None
+    start, outcome = _outcome_of(worker, row, run_log)
+    # The heart renews the lease meanwhile: a row whose end is being recorded is still this worker's.
+    if _finish(worker, row, outcome, start):
+        _announce_end(worker, outcome, run_log)
+        executor.count(row.function_name, row.runtime, start, outcome)
+
+
+def _outcome_of(worker: Worker, row: Invocation, run_log: RunLog) -> tuple[StartKind | None, Outcome]:
+    try:
+        spec = executor.spec_for(worker, str(row.function_id), row.version, row.environment)
+    except Exception as error:
+        if not outage_of(error):
+            log.exception("a queued run has no specification", extra={"invocation_id": str(row.pk)})
+        close_old_connections()
+        return None, executor.unavailable("The worker could not read what to run. Its log says why.")
     if spec is None:
-        outcome = executor.deleted(row.function_name, row.version, row.environment)
-    elif isinstance(spec, Outcome):
-        outcome = spec
-    else:
-        context = Call(
-            invocation_id=str(row.pk),
-            request_id=row.request_id,
-            attempt=row.attempt,
-            alias=row.alias_used,
-            trigger_type=row.trigger_type,
-        )
-        wait_sec = worker.settings.queue_wait_sec
-        start, outcome = executor.run(worker, spec, context, bytes(row.input), wait_sec, run_log)
-    lifecycle.finish(row, outcome, start, timezone.now(), random.random())
-    _announce_end(worker, outcome, run_log)
-    executor.count(row.function_name, row.runtime, start, outcome)
+        return None, executor.deleted(row.function_name, row.version, row.environment)
+    if isinstance(spec, Outcome):
+        return None, spec
+    context = Call(
+        invocation_id=str(row.pk),
+        request_id=row.request_id,
+        attempt=row.attempt,
+        alias=row.alias_used,
+        trigger_type=row.trigger_type,
+    )
+    return executor.run(worker, spec, context, bytes(row.input), worker.settings.queue_wait_sec, run_log)
+
+
+def _finish(worker: Worker, row: Invocation, outcome: Outcome, start: StartKind | None) -> bool:
+    """Record how it ended. False when somebody else has the row.
+
+    While the database is away that is tried again: nobody can take the row then, and once it is back the heart renews
+    its lease as soon as this thread gets through. Should the lease have been quicker to run out, the attempt tells.
+    """
+    waits = iter(_FINISH_AGAIN_SEC)
+    wait_sec = _FINISH_AGAIN_SEC[0]
+    while True:
+        try:
+            won = lifecycle.finish(row, outcome, start, timezone.now(), random.random())
+        except Exception as error:
+            close_old_connections()
+            if not outage_of(error):
+                raise
+            _unfinished.began(error)
+        else:
+            _unfinished.ended()
+            return won
+        if worker.closed.is_set():
+            log.warning("the end of a run is lost, it will be run again", extra={"invocation_id": str(row.pk)})
+            return False
+        wait_sec = next(waits, wait_sec)
+        worker.closed.wait(wait_sec)
 
 
 def _announce_end(worker: Worker, outcome: Outcome, run_log: RunLog) -> None:
@@ -126,4 +152,4 @@ def _announce_end(worker: Worker, outcome: Outcome, run_log: RunLog) -> None:
         worker.shipper.end(pipeline, run_log, outcome.status, always=True)
         pipeline.execute()
     except RedisError:
-        log.warning("the end of a run can't be announced: Redis is away")
+        log.debug("the end of a run can't be announced: Redis is away")

@@ -17,8 +17,8 @@ def run_call(call: dict[str, Any], event: str) -> None:
 
 
 @app.task(name=str(Task.RUN_INVOCATION))
-def run_invocation(invocation_id: str) -> None:
-    queued.run_invocations(current(), invocation_id)
+def run_invocation(function_id: str) -> None:
+    queued.wake(current(), function_id)
 
 
 @app.task(name=str(Task.BUILD))

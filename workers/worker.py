@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
@@ -17,19 +18,23 @@ from functions import artifacts, builds
 from functions.models import BuildTask
 from functions.selectors import spec_get
 from functions.spec import FunctionSpec
-from invocations import lifecycle
+from invocations import backlog, lifecycle
 from invocations.models import Invocation
 from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
+from nimbus_project.core.unforeseen import outage_of
+from workers import queued
 from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
 from workers.drivers.choice import make_driver, make_toolchains
 from workers.heart import Heart
+from workers.held_slots import HeldSlots
 from workers.logship import LogShipper
 from workers.pool import Pool, PoolLimits
 from workers.sandbox import SandboxDriver
 from workers.scribe import Scribe
 from workers.specs import Specs
+from workers.takers import Takers
 
 log = logging.getLogger("nimbus.worker")
 
@@ -45,10 +50,19 @@ class Worker:
         self.client = redis.connection()
         self.pool = Pool(driver, PoolLimits.from_config(settings), is_tended=True)
         self.shipper = LogShipper(self.client)
-        self.async_slots = threading.BoundedSemaphore(max(1, math.floor(threads * settings.worker_async_share)))
+        self.slots = HeldSlots(settings.lease_sec)
+        self.takers = Takers(
+            "invocations",
+            max(1, math.floor(threads * settings.worker_async_share)),
+            partial(backlog.waiting, Invocation),
+            partial(queued.take_one, self),
+        )
         self.build_slots = threading.BoundedSemaphore(settings.build_parallel)
         self.toolchains = make_toolchains(settings, driver)
         self.draining = threading.Event()
+        """Nothing new is begun."""
+        self.closed = threading.Event()
+        """What has not ended by now is given up."""
         self.calls: dict[str, dict[str, Any]] = {}
         """Synchronous runs under way, as the heartbeat tells them."""
         self.invocations: dict[str, Invocation] = {}
@@ -65,26 +79,40 @@ class Worker:
         self._scribe.start()
         self._control.start()
         self._heart.start()
+        self.takers.start()
         log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
 
     def close(self) -> None:
         """Let running work finish for a while, give the rest back, remove every sandbox."""
         self.draining.set()
+        self.takers.stop()
         until = time.monotonic() + self.settings.drain_grace_sec
         while (self.calls or self.invocations) and time.monotonic() < until:
             time.sleep(0.02)
-        for row in list(self.invocations.values()):
-            lifecycle.give_back(row, timezone.now())
+        self.closed.set()
+        self._give_back()
         self.toolchains.close()
         for task in list(self.builds.values()):
             builds.give_back(task)
         self.pool.close()
+        self.takers.join(5)
         self.driver.close()
         self._control.stop()
         self._heart.stop()
         self._scribe.stop()
         self.shipper.stop()
         log.info("worker stopped", extra={"worker_id": self.id})
+
+    def _give_back(self) -> None:
+        for row in list(self.invocations.values()):
+            try:
+                lifecycle.give_back(row, timezone.now())
+            except Exception as error:
+                if not outage_of(error):
+                    raise
+                # Their leases run out.
+                log.warning("runs can't be given back: the database is away")
+                return
 
     def state(self) -> fleet.WorkerState:
         """The next heartbeat."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from invocations.models.dead_letters import DeadLetter, DeadLetterStatus
 from invocations.models.invocations import IdempotencyKey, Invocation, InvocationLog, TriggerType
 
-__all__ = ["IdempotencyKey", "Invocation", "InvocationLog", "TriggerType"]
+__all__ = ["DeadLetter", "DeadLetterStatus", "IdempotencyKey", "Invocation", "InvocationLog", "TriggerType"]

@@ -28,7 +28,7 @@ class Invocation(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    request_id = models.CharField(max_length=128, db_index=True)
+    request_id = models.CharField(max_length=128)
     function_id = models.UUIDField()
     function_name = models.CharField(max_length=64)
     runtime = models.CharField(max_length=32)
@@ -55,15 +55,20 @@ class Invocation(models.Model):
     """Tries begun so far."""
     max_attempts = models.PositiveIntegerField(default=1)
     lost_attempts = models.PositiveIntegerField(default=0)
-    """Tries that ended with their worker: not the function's fault, yet bounded."""
+    """Tries that the platform did not bring to an end: not the function's fault."""
+    workers_lost = models.PositiveIntegerField(default=0)
+    """Those of them whose worker died: bounded, for it may be the event that kills."""
     attempts = models.JSONField(default=list, blank=True)
     """Tries that did not decide the end:
     ``[{attempt, status, error, error_type, worker_id, started_at, ended_at}]``."""
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     """Pending: not to be run before."""
-    sent_at = models.DateTimeField(null=True, blank=True)
-    """Pending: when its message was last sent to the queue; null when it waits without one."""
     expires_at = models.DateTimeField(null=True, blank=True)
+    """Not to be begun after: the function's max_event_age_sec."""
+    hops = models.PositiveSmallIntegerField(default=0)
+    """Destinations on the way here from the first event of the chain."""
+    dead_letter_id = models.UUIDField(null=True, blank=True)
+    """What this is a retry of."""
     worker_id = models.CharField(max_length=128, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -82,8 +87,13 @@ class Invocation(models.Model):
             models.Index(fields=["function_id", "-created_at"], name="invocation_of_function"),
             # Counted for the daily quota.
             models.Index(fields=["owner_id", "created_at"], name="invocation_of_owner"),
+            # Not by `db_index`, which on PostgreSQL makes a second one for LIKE.
+            models.Index(fields=["request_id"], name="invocation_of_request"),
+            # What waits, function by function (backlog.py).
             models.Index(
-                fields=["next_attempt_at"], name="invocation_due", condition=models.Q(status=Status.PENDING.value)
+                fields=["function_id", "next_attempt_at"],
+                name="invocation_waiting",
+                condition=models.Q(status=Status.PENDING.value),
             ),
             models.Index(
                 fields=["lease_expires_at"], name="invocation_leased", condition=models.Q(status=Status.RUNNING.value)

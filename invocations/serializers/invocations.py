@@ -49,6 +49,7 @@ class InvocationSerializer(serializers.Serializer):
     billed_time_ms = serializers.IntegerField(allow_null=True)
     memory_used_mb = serializers.FloatField(allow_null=True)
     session_key = serializers.CharField(required=False)
+    dead_letter_id = serializers.UUIDField(required=False, help_text="what this is a retry of")
     request_id = serializers.CharField()
     created_at = serializers.DateTimeField()
 
@@ -149,7 +150,7 @@ _ALWAYS = frozenset(
 
 def invocation_shape(row: Invocation) -> dict[str, Any]:
     """One invocation, whole."""
-    return _shape(row, _as_it_came(row.input), _as_it_came(row.output), [])
+    return _shape(row, as_it_came(row.input), as_it_came(row.output), [])
 
 
 def invocation_row_shape(row: Any) -> dict[str, Any]:
@@ -157,10 +158,10 @@ def invocation_row_shape(row: Any) -> dict[str, Any]:
     large = [
         name for name in ("input", "output") if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None
     ]
-    return _shape(row, _as_it_came(row.listed_input), _as_it_came(row.listed_output), large)
+    return _shape(row, as_it_came(row.listed_input), as_it_came(row.listed_output), large)
 
 
-def _as_it_came(text: Any) -> orjson.Fragment | None:
+def as_it_came(text: Any) -> orjson.Fragment | None:
     """JSON text for the answer as it is: not parsed, so that neither depth nor a number's spelling matters."""
     return None if text is None or (encoded := bytes(text)) == b"null" else orjson.Fragment(encoded)
 
@@ -194,6 +195,7 @@ def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[s
         "billed_time_ms": row.billed_time_ms,
         "memory_used_mb": row.memory_used_mb,
         "session_key": row.session_key,
+        "dead_letter_id": str(row.dead_letter_id) if row.dead_letter_id else None,
         "request_id": row.request_id,
         "created_at": row.created_at,
     }

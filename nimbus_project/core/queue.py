@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Awaitable
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from kombu import Exchange, Queue
 from redis.asyncio import Redis as AsyncRedis
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from nimbus_project.core import redis
@@ -30,7 +31,7 @@ class Task(StrEnum):
     RUN_CALL = "nimbus.run_call"
     """A caller waits: the message is the whole call."""
     RUN_INVOCATION = "nimbus.run_invocation"
-    """A row waits: the message is its id."""
+    """A row waits: the message is its function's id, and only makes it quicker: workers look for rows themselves."""
     BUILD = "nimbus.build"
     """A BuildTask waits: the message is its id."""
     COMPILE = "nimbus.compile"
@@ -160,3 +161,40 @@ def send_after_commit(task: Task, *args: Any) -> None:
             return
 
     transaction.on_commit(partial(publish))
+
+
+# One message for what waits, until a worker has it in hand: a thousand rows of a function need no thousand messages.
+_WAKE = """
+if redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[2]) then redis.call('LPUSH', KEYS[1], ARGV[1]) end
+return 0
+"""
+_WOKEN_MS = 1000
+"""After so long another message is sent: the one before may be lost."""
+
+
+def wake_after_commit(task: Task, subject: str) -> None:
+    """Tell a worker that something of `subject` waits, once the current transaction is committed. Nothing depends on
+    it: the worker that takes the message (`woken`) looks at the rows, and others look by themselves now and then."""
+
+    def publish() -> None:
+        try:
+            _wake_script()(keys=[_QUEUE_OF[task], _woken(task, subject)], args=[envelope(task, subject), _WOKEN_MS])
+        except (RedisError, OSError):
+            return
+
+    transaction.on_commit(publish)
+
+
+def woken(task: Task, subject: str) -> None:
+    """A worker has the message in hand: from now on another one is needed. Before it looks at the rows. Raises
+    RedisError."""
+    redis.connection().delete(_woken(task, subject))
+
+
+def _woken(task: Task, subject: str) -> str:
+    return f"{redis.WOKEN}{task}:{subject}"
+
+
+@lru_cache(maxsize=1)
+def _wake_script() -> Script:
+    return redis.connection().register_script(_WAKE)

@@ -33,14 +33,14 @@ def clean() -> None:
     """Empty tables and keys; what living workers say of themselves stays."""
     from functions import directory
     from functions.models import Function, Package
-    from invocations.models import IdempotencyKey, Invocation, InvocationLog
+    from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
     from nimbus_project.core import redis
 
     client = redis.connection()
     keep = (redis.WORKERS, redis.WORKER)
     keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
     client.delete("sync", "async", *keys)
-    for model in (IdempotencyKey, InvocationLog, Invocation, Function, Package):
+    for model in (DeadLetter, IdempotencyKey, InvocationLog, Invocation, Function, Package):
         model.objects.all().delete()
     directory.forget_all()
 
@@ -99,6 +99,23 @@ def make_row(now: datetime, **values: Any) -> Any:
     with transaction.atomic():
         lifecycle.accept(row, now, delay_sec=delay_sec)
     return row
+
+
+def make_dead_letter(now: datetime | None = None, **values: Any) -> Any:
+    """Of an invocation that has failed once and for all, the way a worker lets it fail."""
+    from django.utils import timezone
+
+    from invocations import lifecycle
+    from invocations.models import DeadLetter
+    from invocations.outcome import Fault, Outcome, Status
+
+    now = now or timezone.now()
+    row = make_row(now, **{"max_attempts": 1} | values)
+    held = lifecycle.claim(row.function_id, "w", now, 10)
+    assert held is not None and held.pk == row.pk
+    bad = Outcome(status=Status.FAILED, fault=Fault.FUNCTION, error="no", error_type="ValueError")
+    assert lifecycle.finish(held, bad, None, now, 0.0)
+    return DeadLetter.objects.get(invocation_id=row.pk)
 
 
 class Api:

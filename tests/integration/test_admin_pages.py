@@ -176,7 +176,7 @@ def _one_of_everything() -> None:
     from functions.models import Function
     from invocations.models import IdempotencyKey, InvocationLog
     from nimbus_project.core.ids import new_id
-    from tests.integration.plane import make_row
+    from tests.integration.plane import make_dead_letter, make_row
 
     now = timezone.now()
     make_key("dev", "developer")
@@ -191,6 +191,7 @@ def _one_of_everything() -> None:
     models.Artifact.objects.create(key="0" * 64, sha256="0" * 64, kind="tree", size_bytes=1, stored_as="x")
     models.BuildTask.objects.create(function=function, version=1)
     Quota.objects.create(max_functions=3)
+    make_dead_letter(function_id=function.pk)
     row = make_row(now, function_id=function.pk)
     InvocationLog.objects.create(
         invocation_id=row.pk, function_id=function.pk, lines=b'[[1,"stdout","a"]]', created_at=now

@@ -12,7 +12,7 @@ import pytest
 from invocations import lifecycle
 from invocations.models import Invocation, InvocationLog
 from invocations.outcome import ErrorType, Fault, LogLine, Outcome, StartKind, Status
-from invocations.retry import MAX_LOST_ATTEMPTS
+from invocations.retry import MAX_LOST_WORKERS
 from tests.integration.plane import in_threads, make_row
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE_SEC = 10.0
 LATER = NOW + timedelta(seconds=LEASE_SEC + 1)
+FIELDS = Invocation._meta.concrete_fields
 GOOD = Outcome(status=Status.SUCCESS, output=b"1", duration_ms=2.5)
 BAD = Outcome(status=Status.FAILED, fault=Fault.FUNCTION, error="no", error_type="ValueError")
 
@@ -28,9 +29,14 @@ def reread(row: Invocation) -> Invocation:
     return Invocation.objects.get(pk=row.pk)
 
 
+def claim(row: Invocation, worker: str = "w1", now: datetime = NOW) -> Invocation | None:
+    """The row as its worker holds it; each row of these tests is the only one of its function."""
+    return lifecycle.claim(row.function_id, worker, now, LEASE_SEC)
+
+
 def claimed(worker: str = "w1", **values: Any) -> Invocation:
-    row: Invocation = make_row(NOW, **values)
-    assert lifecycle.claim(row, worker, NOW, LEASE_SEC)
+    row = claim(make_row(NOW, **values), worker)
+    assert row is not None
     return row
 
 
@@ -41,24 +47,26 @@ def finish(row: Invocation, outcome: Outcome = GOOD, now: datetime = NOW) -> boo
 # -- the legal moves
 
 
-def test_accepted_is_pending_and_sent() -> None:
+def test_accepted_is_pending_and_due() -> None:
     row = reread(make_row(NOW))
-    assert (row.status, row.attempt, row.sent_at, row.next_attempt_at) == ("pending", 0, NOW, NOW)
+    assert (row.status, row.attempt, row.next_attempt_at) == ("pending", 0, NOW)
 
 
-def test_accepted_for_later_waits_without_a_message() -> None:
+def test_accepted_for_later_waits() -> None:
     row = reread(make_row(NOW, delay_sec=60))
-    assert (row.status, row.sent_at, row.next_attempt_at) == ("pending", None, NOW + timedelta(seconds=60))
+    assert (row.status, row.next_attempt_at) == ("pending", NOW + timedelta(seconds=60))
+    assert claim(row, now=NOW + timedelta(seconds=59)) is None
+    assert claim(row, now=NOW + timedelta(seconds=60)) is not None
 
 
 def test_claimed_is_running_with_a_lease() -> None:
-    row = make_row(NOW)
-    assert lifecycle.claim(row, "w1", NOW + timedelta(seconds=2), LEASE_SEC)
+    row = claim(make_row(NOW, input=b'{"a": 1}'), now=NOW + timedelta(seconds=2))
+    assert row is not None
     stored = reread(row)
     assert (stored.status, stored.attempt, stored.worker_id) == ("running", 1, "w1")
     assert stored.lease_expires_at == NOW + timedelta(seconds=2 + LEASE_SEC)
     assert stored.queue_ms == 2000
-    assert (row.status, row.attempt, row.worker_id) == ("running", 1, "w1")
+    assert Invocation.objects.filter(pk=row.pk).values().get() == {f.attname: getattr(row, f.attname) for f in FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -82,11 +90,13 @@ def test_finished_is_the_end(outcome: Outcome) -> None:
 def test_a_failure_is_put_back_until_its_tries_are_used(status: Status) -> None:
     row = make_row(NOW, max_attempts=2)
     bad = Outcome(status=status, fault=Fault.FUNCTION, error="no", error_type="ValueError")
-    assert lifecycle.claim(row, "w1", NOW, LEASE_SEC) and finish(row, bad)
+    first = claim(row)
+    assert first and finish(first, bad)
     again = reread(row)
-    assert (again.status, again.next_attempt_at, again.sent_at) == ("pending", NOW + timedelta(seconds=1), None)
+    assert (again.status, again.next_attempt_at) == ("pending", NOW + timedelta(seconds=1))
     assert (again.worker_id, again.lease_expires_at, again.lost_attempts) == ("", None, 0)
-    assert lifecycle.claim(again, "w2", LATER, LEASE_SEC) and finish(again, bad, LATER)
+    second = claim(row, "w2", LATER)
+    assert second and finish(second, bad, LATER)
     end = reread(row)
     assert (end.status, end.attempt, end.error, end.error_type) == (status, 2, "no", "ValueError")
     assert [(a["attempt"], a["status"], a["worker_id"]) for a in end.attempts] == [(1, status, "w1")]
@@ -104,13 +114,14 @@ def test_given_back_can_be_claimed_at_once() -> None:
     assert lifecycle.give_back(row, NOW)
     again = reread(row)
     assert (again.status, again.next_attempt_at, again.lost_attempts) == ("pending", NOW, 1)
-    assert again.attempts[0]["error_type"] == ErrorType.WORKER_LOST
-    assert lifecycle.claim(again, "w2", NOW, LEASE_SEC)
+    assert again.attempts[0]["error_type"] == ErrorType.WORKER_STOPPED
+    assert again.workers_lost == 0, "who stops in good order is no victim of the event"
+    assert claim(again, "w2")
 
 
 def test_an_expired_lease_goes_back_to_the_queue() -> None:
     row, fresh = claimed(), make_row(NOW)
-    assert lifecycle.claim(fresh, "w2", LATER, LEASE_SEC)
+    assert claim(fresh, "w2", LATER)
     assert lifecycle.expire_leases(LATER) == 1
     again = reread(row)
     assert (again.status, again.next_attempt_at, again.lost_attempts) == ("pending", LATER, 1)
@@ -121,13 +132,14 @@ def test_an_expired_lease_goes_back_to_the_queue() -> None:
 
 def test_a_run_that_kills_its_workers_is_given_up() -> None:
     row = make_row(NOW)
-    for number in range(MAX_LOST_ATTEMPTS + 1):
-        row = reread(row)
-        assert lifecycle.claim(row, f"w{number}", NOW, LEASE_SEC)
-        assert lifecycle.expire_leases(LATER) == 1
+    now = NOW
+    for number in range(MAX_LOST_WORKERS + 1):
+        assert claim(row, f"w{number}", now)
+        now += timedelta(seconds=LEASE_SEC + 1)
+        assert lifecycle.expire_leases(now) == 1
     end = reread(row)
-    assert (end.status, end.error_type, end.attempt) == ("failed", ErrorType.WORKER_LOST, MAX_LOST_ATTEMPTS + 1)
-    assert [a["attempt"] for a in end.attempts] == list(range(1, MAX_LOST_ATTEMPTS + 1))
+    assert (end.status, end.error_type, end.attempt) == ("failed", ErrorType.WORKER_LOST, MAX_LOST_WORKERS + 1)
+    assert [a["attempt"] for a in end.attempts] == list(range(1, MAX_LOST_WORKERS + 1))
 
 
 def test_an_event_too_old_is_not_tried_again() -> None:
@@ -175,12 +187,12 @@ def _of_the_next_try() -> Invocation:
     """As the worker sees it that was thought dead, while another runs the next try."""
     row = claimed()
     assert lifecycle.expire_leases(LATER) == 1
-    assert lifecycle.claim(reread(row), "w2", LATER, LEASE_SEC)
+    assert claim(row, "w2", LATER)
     return row
 
 
 MOVES: dict[str, Callable[[Invocation], bool]] = {
-    "claim": lambda row: lifecycle.claim(row, "w9", LATER, LEASE_SEC),
+    "claim": lambda row: claim(row, "w9", LATER) is not None,
     "finish": finish,
     "fail": lambda row: finish(row, BAD),
     "give_back": lambda row: lifecycle.give_back(row, LATER),
@@ -213,8 +225,8 @@ def test_an_illegal_move_loses_and_changes_nothing(state: Callable[[], Invocatio
 
 def test_one_of_many_claims_wins() -> None:
     row = make_row(NOW)
-    won = in_threads(16, lambda n: lifecycle.claim(reread(row), f"w{n}", NOW, LEASE_SEC))
-    assert sorted(map(bool, won)) == [False] * 15 + [True], won
+    won = [isinstance(got, Invocation) for got in in_threads(16, lambda n: claim(row, f"w{n}"))]
+    assert sorted(won) == [False] * 15 + [True]
     stored = reread(row)
     assert (stored.attempt, stored.worker_id) == (1, f"w{won.index(True)}")
 
@@ -254,7 +266,8 @@ def test_lines_of_all_tries_are_kept_in_order() -> None:
     row = claimed()
     assert finish(row, Outcome(status=Status.FAILED, fault=Fault.FUNCTION, logs=(LogLine(1, "stdout", "one"),)))
     again = reread(row)
-    assert lifecycle.claim(again, "w2", LATER, LEASE_SEC)
+    again = claim(again, "w2", LATER)
+    assert again is not None
     assert finish(again, Outcome(status=Status.SUCCESS, output=b"1", logs=(LogLine(2, "stderr", "two"),)))
     stored = InvocationLog.objects.get(pk=row.pk)
     assert orjson.loads(bytes(stored.lines)) == [[1, "stdout", "one"], [2, "stderr", "two"]]
@@ -274,22 +287,26 @@ def test_what_a_cancelled_run_had_printed_stays() -> None:
     assert orjson.loads(bytes(InvocationLog.objects.get(pk=row.pk).lines)) == [[1, "stdout", "so far"]]
 
 
-# -- what is due
+# -- what is given up
 
 
-def test_due_rows_are_handed_out_once_until_their_message_is_old() -> None:
-    unsent = claimed()
-    lifecycle.give_back(unsent, NOW)
-    lost = make_row(NOW - timedelta(seconds=6))
-    make_row(NOW)  # its message was sent just now
-    make_row(NOW, delay_sec=60)
-    claimed()
-    assert set(lifecycle.due(NOW, resend_after_sec=5, limit=10)) == {unsent.pk, lost.pk}
-    assert lifecycle.due(NOW, resend_after_sec=5, limit=10) == []
-    later = NOW + timedelta(seconds=120)
-    assert len(lifecycle.due(later, resend_after_sec=5, limit=10)) == 4
+def test_an_event_too_old_is_never_begun() -> None:
+    row = claimed(expires_at=NOW - timedelta(seconds=1))
+    assert lifecycle.expire_event(row, NOW)
+    end = reread(row)
+    assert (end.status, end.error_type, end.attempt) == ("failed", ErrorType.EVENT_TOO_OLD, 0)
+    assert (end.started_at, end.billed_time_ms, end.completed_at) == (None, 0, NOW)
+    assert not lifecycle.expire_event(row, NOW)
 
 
-def test_the_longest_waiting_are_due_first() -> None:
-    rows = [make_row(NOW - timedelta(minutes=minutes)) for minutes in (1, 3, 2)]
-    assert lifecycle.due(NOW, resend_after_sec=5, limit=2) == [rows[1].pk, rows[2].pk]
+def test_want_of_a_sandbox_is_waited_out_for_as_long_as_the_event_may_be_old() -> None:
+    row, now = make_row(NOW, max_attempts=1, expires_at=NOW + timedelta(hours=6)), NOW
+    lost = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error="x", error_type=ErrorType.SANDBOX_UNAVAILABLE)
+    while (held := claim(row, now=now)) is not None:
+        assert finish(held, lost, now)
+        now = reread(row).next_attempt_at or now
+    end = reread(row)
+    assert (end.status, end.error_type) == ("failed", ErrorType.SANDBOX_UNAVAILABLE)
+    assert NOW + timedelta(hours=5, minutes=50) < now < NOW + timedelta(hours=6)
+    assert end.attempt > 60 and len(end.attempts) == lifecycle.MAX_HISTORY
+    assert end.attempts[-1]["attempt"] == end.attempt - 1, "the newest are kept"

@@ -87,6 +87,12 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "invocation-stream": {"GET": READ},
     "invocation-replay": {"POST": WRITE},
     "invocation-cancel": {"POST": WRITE},
+    "dlq": {"GET": READ, "DELETE": WRITE},
+    "dlq-stats": {"GET": READ},
+    "dlq-retry": {"POST": WRITE},
+    "dead-letter": {"GET": READ, "DELETE": WRITE},
+    "dead-letter-retry": {"POST": WRITE},
+    "dead-letter-discard": {"POST": WRITE},
 }
 
 

@@ -1,4 +1,4 @@
-"""The one door to a durable run, and the sweeper that sees to it that the row is the outbox."""
+"""The one door to a durable run, where the row is the outbox; and the sweeper."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import orjson
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from functions import directory, services
 from invocations import idempotency, lifecycle
 from invocations.models import IdempotencyKey, Invocation
 from invocations.services import NewInvocation, submit
 from nimbus_project.core import queue, redis
-from nimbus_project.core.errors import FunctionNotActive, InvalidRequest, Unavailable
+from nimbus_project.core.errors import FunctionNotActive, InvalidRequest
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.queue import Task
 from tests.integration.plane import make_function, make_row
@@ -53,7 +54,25 @@ def test_accepted_is_a_row_and_then_a_message() -> None:
     assert (stored.max_attempts, stored.attempt, stored.runtime) == (5, 0, "python3.11")
     assert stored.expires_at is not None
     assert 600 <= (stored.expires_at - before).total_seconds() < 610
-    assert messages() == [(Task.RUN_INVOCATION, [str(row.pk)])]
+    assert messages() == [(Task.RUN_INVOCATION, [str(made.pk)])]
+
+
+def test_one_message_is_enough_until_a_worker_has_it_in_hand() -> None:
+    made, other = make_function(), make_function("other")
+    for _ in range(3):
+        submit(new())
+    submit(new(function=directory.look_up("other")))
+    assert messages() == [(Task.RUN_INVOCATION, [str(made.pk)]), (Task.RUN_INVOCATION, [str(other.pk)])]
+    queue.woken(Task.RUN_INVOCATION, str(made.pk))
+    submit(new())
+    assert len(messages()) == 3
+
+
+def test_a_message_that_is_lost_with_its_worker_holds_up_the_next_one_for_a_moment_only() -> None:
+    make_function()
+    submit(new())
+    (key,) = redis.connection().keys(redis.WOKEN + "*")
+    assert 0 < redis.connection().pttl(key) <= 1000
 
 
 def test_what_is_for_later_has_no_message_yet() -> None:
@@ -73,18 +92,15 @@ def test_no_message_before_the_commit() -> None:
 
 
 def test_a_broker_that_is_away_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*args: object) -> None:
-        raise Unavailable("away")
+    class Away:
+        def __call__(self, **_: object) -> None:
+            raise RedisConnectionError("away")
 
     make_function()
-    with monkeypatch.context() as patch:
-        patch.setattr(queue, "send", away)
-        row = submit(new())
+    monkeypatch.setattr(queue, "_wake_script", Away)
+    submit(new())
     assert Invocation.objects.get().status == "pending"
     assert messages() == []
-    Invocation.objects.update(sent_at=timezone.now() - timedelta(seconds=reaper.RESEND_EMPTY_SEC + 1))
-    reaper.sweep()
-    assert messages() == [(Task.RUN_INVOCATION, [str(row.pk)])]
 
 
 @pytest.mark.parametrize("delay", [-1.0, 86_400.1, float("nan")])
@@ -106,53 +122,14 @@ def test_a_function_that_is_off_takes_nothing() -> None:
 # -- sweep
 
 
-def sent(row: Invocation) -> bool:
-    return (Task.RUN_INVOCATION, [str(row.pk)]) in messages()
-
-
-def aged(seconds: float, **values: Any) -> Invocation:
-    row: Invocation = make_row(timezone.now() - timedelta(seconds=seconds), **values)
-    return row
-
-
-def test_lost_messages_are_sent_again_once_they_are_old() -> None:
-    lost, fresh = aged(reaper.RESEND_EMPTY_SEC + 1), aged(1)
+def test_what_a_dead_worker_held_is_pending_again_at_once() -> None:
+    long_ago = timezone.now() - timedelta(seconds=15)
+    row = make_row(long_ago)
+    assert lifecycle.claim(row.function_id, "dead", long_ago, lease_sec=10)
     reaper.sweep()
-    assert (sent(lost), sent(fresh)) == (True, False)
-    reaper.sweep()
-    assert len(messages()) == 1, "it was sent a moment ago"
-
-
-def test_while_messages_wait_theirs_may_be_among_them() -> None:
-    redis.connection().lpush("async", b"{}")
-    row, older = aged(reaper.RESEND_EMPTY_SEC + 1), aged(reaper.RESEND_FULL_SEC + 1)
-    reaper.sweep()
-    redis.connection().lrem("async", 1, "{}")
-    assert (sent(row), sent(older)) == (False, True)
-
-
-def test_what_was_delayed_is_sent_when_its_time_has_come() -> None:
-    due, later = aged(60, delay_sec=30), aged(60, delay_sec=90)
-    reaper.sweep()
-    assert (sent(due), sent(later)) == (True, False)
-
-
-def test_what_a_dead_worker_held_is_sent_again_at_once() -> None:
-    row = aged(20)
-    assert lifecycle.claim(row, "dead", timezone.now() - timedelta(seconds=15), lease_sec=10)
-    reaper.sweep()
-    assert sent(row)
-    assert Invocation.objects.get().attempts[0]["worker_id"] == "dead"
-
-
-def test_a_full_queue_is_not_made_fuller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "SEND_AT_ONCE", 3)
-    for _ in range(5):
-        aged(reaper.RESEND_FULL_SEC + 1)
-    reaper.sweep()
-    assert len(messages()) == 3
-    reaper.sweep()
-    assert len(messages()) == 3
+    again = Invocation.objects.get()
+    assert (again.status, again.attempts[0]["worker_id"]) == ("pending", "dead")
+    assert again.next_attempt_at is not None and again.next_attempt_at <= timezone.now()
 
 
 def test_keys_past_their_day_are_forgotten() -> None:

@@ -8,20 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invocations.outcome import Fault, Outcome, Status
-from invocations.retry import BASE_SEC, MAX_LOST_ATTEMPTS, MAX_SEC, Tries, backoff_sec, next_attempt_at
+from invocations.outcome import ErrorType, Fault, Outcome, Status
+from invocations.retry import BASE_SEC, MAX_LOST_WORKERS, MAX_SEC, Decision, GaveUp, Tries, backoff_sec, decide
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
-FUNCTION, PLATFORM, CALLER = Fault.FUNCTION, Fault.PLATFORM, Fault.CALLER
+IN_AN_HOUR = NOW + timedelta(hours=1)
+GOOD = Outcome(status=Status.SUCCESS)
+CANCELLED = Outcome(status=Status.CANCELLED, fault=Fault.CALLER)
+FAILED = Outcome(status=Status.FAILED, fault=Fault.FUNCTION)
+CRASHED = Outcome(status=Status.FAILED, fault=Fault.FUNCTION, error_type=ErrorType.PROCESS_CRASHED)
+TIMEOUT = Outcome(status=Status.TIMEOUT, fault=Fault.FUNCTION)
+DELETED = Outcome(status=Status.FAILED, fault=Fault.CALLER, error_type=ErrorType.FUNCTION_DELETED)
+WORKER_LOST = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error_type=ErrorType.WORKER_LOST)
+STOPPED = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error_type=ErrorType.WORKER_STOPPED)
+NO_SANDBOX = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error_type=ErrorType.SANDBOX_UNAVAILABLE)
 
 
-def tries(attempt: int, *, lost: int = 0, allowed: int = 3, expires_at: datetime | None = None) -> Tries:
-    return Tries(attempt=attempt, lost=lost, max_attempts=allowed, expires_at=expires_at)
+def tries(
+    attempt: int, *, lost: int = 0, workers: int = 0, allowed: int = 3, expires_at: datetime | None = IN_AN_HOUR
+) -> Tries:
+    return Tries(attempt=attempt, lost=lost, workers_lost=workers, max_attempts=allowed, expires_at=expires_at)
 
 
-def seconds_until_next(status: Status, fault: Fault | None, so_far: Tries, jitter: float = 1.0) -> float | None:
-    at = next_attempt_at(Outcome(status=status, fault=fault), so_far, NOW, jitter)
-    return None if at is None else (at - NOW).total_seconds()
+def shown(outcome: Outcome, so_far: Tries, jitter: float = 1.0) -> float | GaveUp | None:
+    """Seconds until the next try, or why there is none, or None for what needs none."""
+    decision = decide(outcome, so_far, NOW, jitter)
+    if decision is None:
+        return None
+    assert (decision.again_at is None) != (decision.gave_up is None)
+    return decision.gave_up if decision.again_at is None else (decision.again_at - NOW).total_seconds()
 
 
 @pytest.mark.parametrize(
@@ -47,29 +62,56 @@ def test_back_off_stays_within_half_and_whole(failures: int, jitter: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "fault", "so_far", "expected"),
+    ("outcome", "so_far", "expected"),
     [
-        (Status.SUCCESS, None, tries(1), None),
-        (Status.CANCELLED, CALLER, tries(1), None),
-        (Status.FAILED, CALLER, tries(1), None),  # a deleted function does not come back
-        (Status.FAILED, FUNCTION, tries(1), 1.0),
-        (Status.TIMEOUT, FUNCTION, tries(2), 2.0),
-        (Status.FAILED, FUNCTION, tries(3), None),  # all three used
-        (Status.FAILED, FUNCTION, tries(1, allowed=1), None),
-        (Status.FAILED, FUNCTION, tries(4, lost=2), 2.0),  # lost tries are not the function's
-        (Status.FAILED, FUNCTION, tries(5, lost=2), None),
-        (Status.FAILED, PLATFORM, tries(1, allowed=1), 1.0),  # nor do they use up its only one
-        (Status.FAILED, PLATFORM, tries(5, lost=MAX_LOST_ATTEMPTS - 1), 16.0),
-        (Status.FAILED, PLATFORM, tries(6, lost=MAX_LOST_ATTEMPTS), None),  # bounded all the same
+        (GOOD, tries(1), None),
+        (CANCELLED, tries(1), None),
+        (DELETED, tries(1), GaveUp.FUNCTION_DELETED),
+        (FAILED, tries(1), 1.0),
+        (CRASHED, tries(1), 1.0),
+        (TIMEOUT, tries(2), 2.0),
+        (FAILED, tries(3), GaveUp.RETRIES_EXHAUSTED),
+        (CRASHED, tries(3), GaveUp.RETRIES_EXHAUSTED),  # a poison event is over like any other
+        (FAILED, tries(1, allowed=1), GaveUp.RETRIES_EXHAUSTED),
+        (FAILED, tries(4, lost=2), 2.0),  # lost tries are not the function's
+        (FAILED, tries(5, lost=2), GaveUp.RETRIES_EXHAUSTED),
+        (NO_SANDBOX, tries(1, allowed=1), 1.0),  # nor do they use up its only one
+        (NO_SANDBOX, tries(5, lost=4), 16.0),
+        (NO_SANDBOX, tries(40, lost=39), MAX_SEC),  # for as long as the event may be old
+        (STOPPED, tries(40, lost=39), MAX_SEC),
+        (WORKER_LOST, tries(1), 0.0),
+        (WORKER_LOST, tries(40, lost=39, workers=MAX_LOST_WORKERS - 1), 0.0),
+        (WORKER_LOST, tries(6, lost=5, workers=MAX_LOST_WORKERS), GaveUp.WORKERS_LOST),
+        (NO_SANDBOX, tries(6, lost=5, expires_at=None), GaveUp.WORKERS_LOST),  # bounded without an age too
     ],
 )
-def test_what_is_tried_again_and_when(
-    status: Status, fault: Fault | None, so_far: Tries, expected: float | None
+def test_what_is_tried_again_and_when(outcome: Outcome, so_far: Tries, expected: float | GaveUp | None) -> None:
+    assert shown(outcome, so_far) == expected
+
+
+@pytest.mark.parametrize("outcome", [FAILED, NO_SANDBOX])
+@pytest.mark.parametrize(
+    ("room_sec", "expected"),
+    [(1.0, 1.0), (0.999, GaveUp.EVENT_AGE_EXCEEDED), (-1.0, GaveUp.EVENT_AGE_EXCEEDED)],
+)
+def test_nothing_is_tried_past_the_age_of_the_event(
+    outcome: Outcome, room_sec: float, expected: float | GaveUp
 ) -> None:
-    assert seconds_until_next(status, fault, so_far) == expected
+    assert shown(outcome, tries(1, expires_at=NOW + timedelta(seconds=room_sec))) == expected
 
 
-@pytest.mark.parametrize(("room_sec", "again"), [(1.0, True), (0.999, False), (-1.0, False)])
-def test_nothing_is_tried_past_the_age_of_the_event(room_sec: float, again: bool) -> None:
-    so_far = tries(1, expires_at=NOW + timedelta(seconds=room_sec))
-    assert (seconds_until_next(Status.FAILED, FUNCTION, so_far) is not None) is again
+@given(
+    st.sampled_from([FAILED, CRASHED, TIMEOUT, WORKER_LOST, STOPPED, NO_SANDBOX]),
+    st.integers(1, 11),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_every_invocation_comes_to_an_end(outcome: Outcome, allowed: int, jitter: float) -> None:
+    attempt = lost = workers = 0
+    now, decision = NOW, Decision(again_at=NOW)
+    while decision is not None and decision.again_at is not None:
+        attempt, now = attempt + 1, decision.again_at
+        so_far = tries(attempt, lost=lost, workers=workers, allowed=allowed)
+        decision = decide(outcome, so_far, now, jitter)
+        lost += outcome.fault is Fault.PLATFORM
+        workers += outcome is WORKER_LOST
+        assert attempt < 200
