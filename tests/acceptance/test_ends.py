@@ -242,7 +242,7 @@ def test_a_stopping_worker_answers_or_gives_back_all_it_runs(caller: Caller, pla
     rows = [caller.get(reference) for reference in short]
     assert [(row["status"], row["output"]) for row in rows] == [("success", n) for n in range(6)]
     rows = [caller.get(reference) for reference in long]
-    assert [(row["status"], row["attempts"][0]["error_type"]) for row in rows] == [("pending", "WorkerLost")] * 4
+    assert [(row["status"], row["attempts"][0]["error_type"]) for row in rows] == [("pending", "WorkerStopped")] * 4
     platform.start_worker()
     rows = [caller.ended(reference, timeout=60) for reference in long]
     assert [(row["status"], row["output"], row["attempt"]) for row in rows] == [("success", n, 2) for n in range(4)]
