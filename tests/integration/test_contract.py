@@ -42,7 +42,15 @@ MORE = {
     FUNCTION: {"shared"},
     VERSION: {"language", "code_size", "layers", "network", "input_schema", "ready"},
     ALIAS: set(),
-    INVOCATION: {"environment", "truncated", "stack_trace", "start_kind", "attempts", "next_attempt_at"},
+    INVOCATION: {
+        "environment",
+        "truncated",
+        "stack_trace",
+        "start_kind",
+        "attempts",
+        "next_attempt_at",
+        "dead_letter_id",
+    },
     INVOKE: {"invocation_id", "start_kind"},
     QUOTA: set(),
     TASK: {"version", "attempt", "created_at", "started_at", "completed_at"},
@@ -166,6 +174,7 @@ LISTS = {
     "/apikeys": "apikeys",
     "/users": "users",
     "/audit": "audit",
+    "/dlq": "dead_letters",
 }
 # Bounded by themselves: whole, as the contract has them.
 WHOLE = {"/functions/hello/layers"}
@@ -197,7 +206,8 @@ POST /layers/x/versions; GET PUT /functions/x/layers; GET POST /environments; GE
 GET PUT DELETE /functions/x/environments/e; GET /templates; POST /functions/from-template; GET /quota; GET /stats
 POST /functions/x/invoke; POST /functions/x/async; GET /invocations; GET /functions/x/invocations; GET /invocations/x
 GET /invocations/x/logs; POST /invocations/x/replay; POST /invocations/x/cancel; GET /functions/x/logs/stream
-GET /invocations/x/stream
+GET /invocations/x/stream; GET DELETE /dlq; GET /dlq/stats; POST /dlq/retry; GET DELETE /dlq/x; POST /dlq/x/retry
+POST /dlq/x/discard
 """
 
 
@@ -218,7 +228,7 @@ def test_every_route_is_there_with_and_without_a_slash(locked_entrance: Api) -> 
                 assert answer.status_code not in (301, 302, 307, 308, 405), (method, address, answer.status_code)
                 assert answer.status_code != 404 or answer.json()["code"] != "not_found", (method, address, answer.text)
             tried += 1
-    assert tried == 60
+    assert tried == 68
 
 
 def test_probes_and_pages(api: Api, worker: None) -> None:
