@@ -20,7 +20,7 @@ from tests.platform import Platform, PlatformOptions, open_platform
 from tests.requirements import require
 from tests.services import PostgresServer, RedisServer, missing_images, missing_index
 
-REQUIREMENTS = ("docker", "postgres", "redis", "chromium", "index")
+REQUIREMENTS = ("docker", "postgres", "redis", "chromium", "index", "go", "rust", "c")
 
 # Its socket paths must stay short, so not below pytest's own temporary folder. Others may pass through it: the
 # database server runs as another user.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 import ssl
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def index_environment(toolchain: str, settings: Config, place: Place) -> dict[st
             if authorities is not None and "npm_config_cafile" not in found:
                 found["npm_config_cafile"] = place.path(authorities)
         case "go":
-            found["GOPROXY"] = settings.go_proxy or "default"
+            found["GOPROXY"] = _go_proxies(settings.go_proxy, place) or "default"
             if authorities is not None:
                 found["SSL_CERT_FILE"] = place.path(authorities)
         case _ if authorities is not None:
@@ -72,6 +73,17 @@ def _authorities() -> Path | None:
     candidates = [Path(named)] if named else []
     candidates += [Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt")]
     return next((path for path in candidates if path.is_file()), None)
+
+
+def _go_proxies(listed: str, place: Place) -> str:
+    """The list with folders of this machine as the builder has them."""
+    parts = re.split("([,|])", listed)
+    return "".join(_go_folder(part, place) if part.startswith("file:") else part for part in parts)
+
+
+def _go_folder(address: str, place: Place) -> str:
+    path = Path(unquote(urlsplit(address).path))
+    return f"file://{place.path(path)}" if path.is_dir() else address
 
 
 # -- pip

@@ -20,66 +20,32 @@ import pytest
 from functions import programs
 from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import ROOT, Config
+from tests.integration.builders import build, containers, open_toolchains, watched_toolchains
 from tests.projects import zip_of
 from tests.requirements import require
 from workers.drivers import process_go
 from workers.drivers.process_builds import ProcessToolchains
-from workers.sandbox import SandboxError
 from workers.toolchain import BuildError, BuildJob, BuildResult, Toolchains
 
 HANDLER = b"package handler\n\nfunc Handler(n int) int { return n + 1 }\n"
 PROGRAM = b'package main\n\nimport "os"\n\nfunc main() { os.Stdout.WriteString("1") }\n'
-WORKER = f"test-go-{os.getpid()}"
-
-
-def open_toolchains(name: str, config: Config) -> Toolchains:
-    if name == "process":
-        require("go", None if process_go.find_goroot() else process_go.INSTALL)
-        return ProcessToolchains(config)
-    from workers.drivers.docker import DockerImages
-    from workers.drivers.docker.builds import DockerToolchains
-    from workers.images import build_runtimes
-
-    try:
-        build_runtimes(["builder-go"], DockerImages())
-    except SandboxError as error:
-        require("docker", str(error))
-    return DockerToolchains(config, WORKER)
 
 
 @pytest.fixture(scope="module", params=["process", "docker"])
 def toolchains(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolchains]:
-    var_dir = tmp_path_factory.mktemp("var")
-    made = open_toolchains(request.param, Config(var_dir=var_dir))
-    yield made
-    made.close()
-    assert list(var_dir.rglob("builds/*")) == []
-    assert containers() == []
+    _needs_go(request.param)
+    with watched_toolchains(request.param, Config(var_dir=tmp_path_factory.mktemp("var")), "go") as made:
+        yield made
 
 
-def containers() -> list[str]:
-    import docker
-
-    from workers.drivers.docker.builds import BUILD_LABEL
-
-    try:
-        api = docker.APIClient(version="auto")
-    except docker.errors.DockerException:
-        return []
-    try:
-        return [one["Id"] for one in api.containers(all=True, filters={"label": f"{BUILD_LABEL}={WORKER}"})]
-    finally:
-        api.close()
+def _needs_go(driver: str) -> None:
+    if driver == "process":
+        require("go", None if process_go.find_goroot() else process_go.INSTALL)
 
 
 def job(*, network: bool = False, handler: str = "handler.main", **sources: bytes) -> BuildJob:
     files = {name.replace("__", "/").replace("_", "."): data for name, data in sources.items()}
     return BuildJob(toolchain="go", files=files, settings={"NIMBUS_HANDLER": handler}, network=network)
-
-
-def build(toolchains: Toolchains, wanted: BuildJob, sec: float = 110) -> tuple[BuildResult, list[str]]:
-    lines: list[str] = []
-    return toolchains.build(wanted, lines.append, time.monotonic() + sec), lines
 
 
 def contents(result: BuildResult) -> dict[str, bytes]:
@@ -188,7 +154,8 @@ def h1(files: dict[str, bytes]) -> str:
     return "h1:" + base64.b64encode(hashlib.sha256(listed.encode()).digest()).decode()
 
 
-def test_modules_come_from_the_operators_proxy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["process", "docker"])
+def test_modules_come_from_the_operators_proxy(name: str, tmp_path: Path) -> None:
     """A folder in the shape of a proxy; what `go.sum` says of a module is held against what came."""
     manifest = b"module example.com/far\n\ngo 1.24\n"
     inside = {"go.mod": manifest, "far.go": b"package far\n\nfunc Away() string { return `fetched` }\n"}
@@ -205,7 +172,8 @@ def test_modules_come_from_the_operators_proxy(tmp_path: Path) -> None:
         "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
     }
     config = Config(var_dir=tmp_path, go_proxy=f"file://{tmp_path / 'proxy'}")
-    toolchains = open_toolchains("process", config)
+    _needs_go(name)
+    toolchains = open_toolchains(name, config, "go")
     result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
     assert b"fetched" in contents(result)["main"], lines
 
@@ -213,10 +181,12 @@ def test_modules_come_from_the_operators_proxy(tmp_path: Path) -> None:
     result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
     assert result.artifact is None
     assert any("checksum mismatch" in line for line in lines)
+    toolchains.close()
 
 
 def test_a_proxy_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    toolchains = open_toolchains("process", Config(var_dir=tmp_path, go_proxy="http://127.0.0.1:1"))
+    _needs_go("process")
+    toolchains = open_toolchains("process", Config(var_dir=tmp_path, go_proxy="http://127.0.0.1:1"), "go")
     project = {
         "go.mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
         "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
@@ -256,7 +226,8 @@ def test_a_build_ends_at_its_deadline(toolchains: Toolchains) -> None:
 
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
     for name in ("process", "docker"):
-        toolchains = open_toolchains(name, Config(var_dir=tmp_path))
+        _needs_go(name)
+        toolchains = open_toolchains(name, Config(var_dir=tmp_path), "go")
         ended: list[object] = []
 
         def run(toolchains: Toolchains = toolchains, ended: list[object] = ended) -> None:
@@ -279,7 +250,8 @@ def test_closing_ends_what_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["process", "docker"])
 def test_memory_is_bounded(name: str, tmp_path: Path) -> None:
-    toolchains = open_toolchains(name, Config(var_dir=tmp_path, build_memory_mb=256))
+    _needs_go(name)
+    toolchains = open_toolchains(name, Config(var_dir=tmp_path, build_memory_mb=256), "go")
     result, lines = build(toolchains, job(handler_go=huge(60_000)))
     toolchains.close()
     assert result == BuildResult(artifact=None, error="The build used more than 256 MB."), lines
