@@ -28,6 +28,15 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: S
     return found
 
 
+def was_over_tls(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> bool:
+    """Whether a trusted proxy says that the client came to it by HTTPS. Of several values the last: the nearest proxy
+    wrote it."""
+    if not trusted or not _in(peer, trusted):
+        return False
+    stated = b",".join(value for name, value in headers if name == b"x-forwarded-proto")
+    return stated.rpartition(b",")[2].strip().lower() == b"https"
+
+
 def was_forwarded(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a proxy stands between: its connection says nothing about who asks."""
     return any(name in _FORWARDED for name, _ in headers)

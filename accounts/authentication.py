@@ -40,6 +40,11 @@ class Authenticator:
         peer = scope["client"][0] if scope.get("client") else ""
         return addresses.client_address(peer, scope["headers"], self._trusted) if self._trusted else peer
 
+    def over_tls(self, scope: Scope) -> bool:
+        """Whether the client came by HTTPS to a proxy that is trusted."""
+        peer = scope["client"][0] if scope.get("client") else ""
+        return bool(self._trusted) and addresses.was_over_tls(peer, scope["headers"], self._trusted)
+
     async def identify(
         self, scope: Scope, headers: Headers, address: str, in_thread: InThread, *, check_csrf: bool
     ) -> Principal:

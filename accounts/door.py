@@ -71,6 +71,9 @@ class Door:
         if path.startswith(_PROBES):
             return None
         address = self._authenticator.address(scope)
+        if self._authenticator.over_tls(scope):
+            # Django tells its own pages' origin by it; else no form would be accepted behind such a proxy.
+            scope["scheme"] = "https"
         standing = await self._count("address", address, self._limit_of(address))
         if scope["method"] == "POST" and path.rstrip("/") in _LOGINS:
             await self._count("login", address, _LOGINS_PER_MIN)

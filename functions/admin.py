@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
+from django.forms import CharField, IntegerField, ModelForm, Textarea
 from django.http import HttpRequest
 
 from accounts.admin import ReadOnlyAdmin, ReadOnlyInline
@@ -60,8 +61,18 @@ class LayerVersionInline(ReadOnlyInline):
     readonly_fields = fields
 
 
+class FunctionForm(ModelForm):
+    """With the bounds that the API has."""
+
+    description = CharField(required=False, max_length=4096, widget=Textarea)
+    max_concurrency = IntegerField(min_value=0, max_value=10_000, help_text="0: no limit")
+    max_retries = IntegerField(min_value=0, max_value=10)
+    max_event_age_sec = IntegerField(min_value=60, max_value=86_400 * 7)
+
+
 @admin.register(Function)
 class FunctionAdmin(admin.ModelAdmin):
+    form = FunctionForm
     list_display = ("name", "runtime", "status", "latest_version", "owner", "shared", "pinned", "updated_at")
     list_filter = ("status", "runtime", "pinned", "shared", ("owner", admin.RelatedOnlyFieldListFilter))
     search_fields = ("name", "description", "=id", "tag_rows__name", "owner__username")

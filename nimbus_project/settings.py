@@ -55,6 +55,7 @@ INSTALLED_APPS = [
 
 # Request ids, the guard, sizes and slashes are the entrance's (asgi.py), before any of these.
 MIDDLEWARE = [
+    "nimbus_project.secure_cookies.SecureCookies",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -148,6 +148,10 @@ class Api:
         answer: httpx.Response = self._run(self._client.request(method, url, **more))
         return answer
 
+    def forget_cookies(self) -> None:
+        """The client keeps those of earlier answers, as a browser does."""
+        self._client.cookies.clear()
+
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self("GET", path, **more)
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from accounts import keys
-from accounts.addresses import client_address, is_loopback, was_forwarded
+from accounts.addresses import client_address, is_loopback, was_forwarded, was_over_tls
 from accounts.authentication import credential
 
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
@@ -103,3 +103,23 @@ def test_loopback_and_proxies() -> None:
     assert is_loopback("::ffff:127.0.0.1")
     assert not is_loopback("10.0.0.1") and not is_loopback("") and not is_loopback("localhost")
     assert was_forwarded([(b"forwarded", b"for=1.2.3.4")]) and not was_forwarded([(b"host", b"x")])
+
+
+@pytest.mark.parametrize(
+    ("peer", "stated", "expected"),
+    [
+        ("10.0.0.1", [b"https"], True),
+        ("10.0.0.1", [b" HTTPS "], True),
+        ("10.0.0.1", [b"http"], False),
+        ("10.0.0.1", [], False),
+        # What the client wrote stands before what the proxy did.
+        ("10.0.0.1", [b"https", b"http"], False),
+        ("10.0.0.1", [b"https, http"], False),
+        ("10.0.0.1", [b"http, https"], True),
+        ("203.0.113.9", [b"https"], False),
+    ],
+)
+def test_what_a_proxy_says_about_tls(peer: str, stated: list[bytes], expected: bool) -> None:
+    headers = [(b"x-forwarded-proto", value) for value in stated]
+    assert was_over_tls(peer, headers, TRUSTED) is expected
+    assert not was_over_tls(peer, headers, ())
