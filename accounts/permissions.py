@@ -109,6 +109,17 @@ TABLE: dict[str, Methods] = {
     "dead-letter": {"GET": Right.READ, "DELETE": Right.WRITE},
     "dead-letter-retry": _ACT,
     "dead-letter-discard": _ACT,
+    # -- triggers: schedules
+    "schedules": _COLLECTION,
+    "schedule": _OBJECT,
+    "schedule-pause": _ACT,
+    "schedule-resume": _ACT,
+    "schedule-run": _ACT,
+    "schedule-next": _READ,
+    "schedule-history": _READ,
+    # -- triggers: retention
+    "retention-stats": {"GET": Right.MANAGE},
+    "retention-cleanup": {"POST": Right.MANAGE},
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
+from functions import cron
 from functions.runtimes import RUNTIMES
 from nimbus_project.core.ids import new_id
 
@@ -90,6 +91,9 @@ class Function(models.Model):
     max_concurrency = models.PositiveIntegerField(default=0, help_text="Runs at once over all workers; 0: no limit.")
     max_retries = models.PositiveSmallIntegerField(default=2, help_text="More tries of a failed async invocation.")
     max_event_age_sec = models.PositiveIntegerField(default=21600, help_text="An async event older is given up.")
+    cron_expression = models.CharField(max_length=255, blank=True, validators=[cron.check_expression])
+    """When it runs by itself (empty: not): 5 fields, or 6 with seconds first."""
+    cron_timezone = models.CharField(max_length=64, default="UTC", validators=[cron.check_timezone])
     last_deployed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -99,6 +103,8 @@ class Function(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-pinned", "-created_at"], name="function_listing"),
             models.Index(fields=["status"], name="function_status"),
+            # Looked through every second.
+            models.Index(fields=["id"], name="function_cron", condition=~models.Q(cron_expression="")),
         ]
 
     def __str__(self) -> str:

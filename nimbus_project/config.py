@@ -130,6 +130,24 @@ class Config(BaseSettings):
     """A running row whose worker has not renewed it for so long goes back to the queue."""
     sweep_interval_sec: float = Field(2.0, gt=0)
 
+    # -- schedules
+    cron_grace_sec: float = Field(30.0, ge=2, le=600)
+    """Fire times that are late by no more are fired, each; from then on they count as missed, and the schedule's
+    policy decides."""
+
+    # -- retention: days that things are kept; 0: for ever
+    retention_hour: int = Field(3, ge=0, le=23)
+    """Of the day in UTC; it begins 17 minutes past."""
+    retention_invocations_days: int = Field(30, ge=0)
+    retention_logs_days: int = Field(14, ge=0)
+    """Of invocations; never longer than these."""
+    retention_dead_letters_days: int = Field(30, ge=0)
+    retention_deliveries_days: int = Field(14, ge=0)
+    """Of webhooks and events."""
+    retention_fires_days: int = Field(14, ge=0)
+    """History of schedules."""
+    retention_audit_days: int = Field(365, ge=0)
+
     # -- tests and operations
     metrics_dir: Path | None = Field(None, validation_alias=AliasChoices("PROMETHEUS_MULTIPROC_DIR"))
     """Folder where the processes of this node share their metrics (prometheus_client's own variable)."""

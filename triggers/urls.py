@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from triggers.api import retention, schedules
+
+urlpatterns: list[URLPattern] = [
+    path("schedules", schedules.SchedulesApi.as_view(), name="schedules"),
+    path("schedules/<str:reference>", schedules.ScheduleApi.as_view(), name="schedule"),
+    path("schedules/<str:reference>/pause", schedules.SchedulePauseApi.as_view(), name="schedule-pause"),
+    path("schedules/<str:reference>/resume", schedules.ScheduleResumeApi.as_view(), name="schedule-resume"),
+    path("schedules/<str:reference>/run", schedules.ScheduleRunApi.as_view(), name="schedule-run"),
+    path("schedules/<str:reference>/next", schedules.ScheduleNextApi.as_view(), name="schedule-next"),
+    path("schedules/<str:reference>/history", schedules.ScheduleHistoryApi.as_view(), name="schedule-history"),
+    path("retention/stats", retention.RetentionStatsApi.as_view(), name="retention-stats"),
+    path("retention/cleanup", retention.RetentionCleanupApi.as_view(), name="retention-cleanup"),
+]

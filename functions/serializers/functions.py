@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from functions import input_schema
+from functions import cron, input_schema
 from functions.models import Function, FunctionStatus, FunctionVersion, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
@@ -107,6 +107,21 @@ def handler_name(*, required: bool = True) -> TextField:
     )
 
 
+def cron_expression() -> TextField:
+    return TextField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        validators=[cron.check_expression],
+        help_text="when it runs by itself: 5 fields, or 6 with seconds first; empty: not",
+    )
+
+
+def cron_timezone() -> TextField:
+    about = "of the cron_expression, such as Europe/Berlin; UTC"
+    return TextField(required=False, max_length=64, validators=[cron.check_timezone], help_text=about)
+
+
 class FunctionConfigSerializer(serializers.Serializer):
     """What both creating and updating take."""
 
@@ -125,6 +140,8 @@ class FunctionConfigSerializer(serializers.Serializer):
     input_schema = InputSchemaField(
         required=False, help_text="JSON Schema, at most 16 KiB: other events of invoke and async are refused"
     )
+    cron_expression = cron_expression()
+    cron_timezone = cron_timezone()
     code = CodeField(required=False, help_text="one source file")
     binary = Base64Field(required=False, help_text="base64 of a Linux program or a WebAssembly module")
     archive = Base64Field(required=False, help_text="base64 of a zip of a project folder")
@@ -198,6 +215,8 @@ class FunctionSerializer(serializers.Serializer):
     input_schema = serializers.DictField(required=False, help_text="JSON Schema of the events it takes")
     max_retries = serializers.IntegerField()
     max_event_age_sec = serializers.IntegerField()
+    cron_expression = serializers.CharField(required=False)
+    cron_timezone = serializers.CharField(required=False, help_text="of the cron_expression")
     webhook_enabled = serializers.BooleanField()
     last_deployed_at = serializers.DateTimeField(required=False)
     created_at = serializers.DateTimeField()
@@ -257,6 +276,8 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
         "version": function.latest_version,
         "max_retries": function.max_retries,
         "max_event_age_sec": function.max_event_age_sec,
+        "cron_expression": function.cron_expression,
+        "cron_timezone": function.cron_timezone if function.cron_expression else "",
         "webhook_enabled": False,
         "last_deployed_at": function.last_deployed_at,
         "created_at": function.created_at,
@@ -267,6 +288,7 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
 
 _LEFT_OUT_WHEN_EMPTY = frozenset(
     {"description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at"}
+    | {"cron_expression", "cron_timezone"}
 )
 
 

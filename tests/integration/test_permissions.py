@@ -93,6 +93,15 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "dead-letter": {"GET": READ, "DELETE": WRITE},
     "dead-letter-retry": {"POST": WRITE},
     "dead-letter-discard": {"POST": WRITE},
+    "schedules": {"GET": READ, "POST": WRITE},
+    "schedule": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
+    "schedule-pause": {"POST": WRITE},
+    "schedule-resume": {"POST": WRITE},
+    "schedule-run": {"POST": WRITE},
+    "schedule-next": {"GET": READ},
+    "schedule-history": {"GET": READ},
+    "retention-stats": {"GET": ADMIN},
+    "retention-cleanup": {"POST": ADMIN},
 }
 
 

@@ -1,1 +1,5 @@
-"""Tables of what makes functions run: one noun per file."""
+"""Tables of triggers, one noun per file."""
+
+from triggers.models.schedules import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
+
+__all__ = ["CatchUp", "FireStatus", "Overlap", "Schedule", "ScheduleFire"]
