@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
@@ -179,23 +180,35 @@ class TestPolicies:
 
 
 class TestPause:
-    def test_in_mid_flight(self) -> None:
-        """Ticks in threads while it is paused: after the answer to the pause nothing fires any more."""
+    def test_in_mid_flight(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pause that comes while a tick fires waits for its end: after its answer nothing fires any more."""
         row = make()
+        inside, go = threading.Event(), threading.Event()
         seen: list[int] = []
+        real = firing.submit
+
+        def slow(new: Any) -> Any:
+            inside.set()
+            assert go.wait(30)
+            return real(new)
 
         def work(number: int) -> None:
             if number == 0:
-                firing.tick(sec(5))
+                firing.tick(sec(1))
+                return
+            assert inside.wait(30)
+            if number == 1:
                 schedules.schedule_set_enabled(str(row.pk), enabled=False)
                 seen.append(Invocation.objects.count())
             else:
-                for second in range(1, 30):
-                    firing.tick(sec(second))
+                # A pause that would not wait has its answer meanwhile, and sees no run yet.
+                go.wait(0.3)
+                go.set()
 
-        for result in in_threads(4, work):
+        monkeypatch.setattr(firing, "submit", slow)
+        for result in in_threads(3, work):
             assert result is None, result
-        assert seen == [Invocation.objects.count()]
+        assert seen == [1]
         assert firing.tick(sec(31)) == 0
 
     def test_what_a_pause_held_up_is_neither_missed_nor_made_up_for(self) -> None:

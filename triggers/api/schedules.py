@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from invocations.selectors import function_id_of, statuses_of
-from invocations.serializers import AcceptedSerializer
+from invocations.serializers.invocations import AcceptedSerializer
 from nimbus_project.core.pagination import page_from
 from triggers import own_schedules, schedules
 from triggers.models import FireStatus
