@@ -1,4 +1,4 @@
-"""How long invocations, their logs and idempotency keys are kept."""
+"""How long invocations, their logs, dead letters and idempotency keys are kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from invocations import idempotency
-from invocations.models import IdempotencyKey, Invocation, InvocationLog
+from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
 from invocations.outcome import Status
 from nimbus_project.config import Config
 from nimbus_project.core.pruning import Prunable
@@ -32,6 +32,12 @@ INVOCATIONS = Prunable(
     may_go=_ended,
 )
 LOGS = Prunable(name="logs", keep_days=_log_days, rows=InvocationLog.objects.all, age="created_at")
+DEAD_LETTERS = Prunable(
+    name="dead_letters",
+    keep_days=lambda config: config.retention_dead_letters_days,
+    rows=DeadLetter.objects.all,
+    age="created_at",
+)
 IDEMPOTENCY_KEYS = Prunable(
     name="idempotency_keys",
     keep_days=lambda config: idempotency.KEPT.days,

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.retention import AUDIT
-from invocations.retention import IDEMPOTENCY_KEYS, INVOCATIONS, LOGS
+from invocations.retention import DEAD_LETTERS, IDEMPOTENCY_KEYS, INVOCATIONS, LOGS
 from nimbus_project.config import config
 from nimbus_project.core import queue
 from nimbus_project.core.logging import request_id_var
@@ -35,6 +35,7 @@ FIRES = Prunable(
 TABLES: tuple[Prunable, ...] = (
     LOGS,
     INVOCATIONS,
+    DEAD_LETTERS,
     IDEMPOTENCY_KEYS,
     FIRES,
     AUDIT,

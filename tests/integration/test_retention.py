@@ -12,11 +12,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from invocations.models import IdempotencyKey, Invocation, InvocationLog
+from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
 from nimbus_project.core import redis
 from nimbus_project.core.ids import new_id
 from tests.integration.accounts import As, make_key
-from tests.integration.plane import Api, refusal
+from tests.integration.plane import Api, make_dead_letter, refusal
 from triggers import retention
 from triggers.models import ScheduleFire
 from triggers.retention import Wanted
@@ -88,6 +88,12 @@ class TestWhatGoes:
             1,
             1,
         )
+
+    def test_dead_letters(self) -> None:
+        kept = make_dead_letter(days(29))
+        make_dead_letter(days(31))
+        assert prune(Wanted(tables=["dead_letters"])).deleted == {"dead_letters": 1}
+        assert [row.pk for row in DeadLetter.objects.all()] == [kept.pk]
 
     def test_an_age_for_all(self) -> None:
         run(3)
@@ -211,7 +217,7 @@ class TestApi:
         run(1)
         told = api.get("/retention/stats").json()
         tables = {table["name"]: table for table in told["tables"]}
-        assert {"invocations", "logs", "idempotency_keys", "schedule_fires", "audit"} <= set(tables)
+        assert {"invocations", "logs", "dead_letters", "idempotency_keys", "schedule_fires", "audit"} <= set(tables)
         mine = tables["invocations"]
         assert (mine["rows"], mine["expired"], mine["keep_days"]) == (2, 1, 30)
         assert datetime.fromisoformat(mine["oldest"]) == days(31)
