@@ -72,6 +72,17 @@ class Config(BaseSettings):
     queue_wait_sec: float = Field(30.0, gt=0)
     """How long a synchronous call may wait for a worker before it gets 503."""
 
+    # -- the direct lane, between web processes and workers
+    direct_listen: str = ""
+    """``host:port`` (port 0: any) where a worker also takes calls from other nodes; empty: of its own node only."""
+    direct_backlog: int = Field(1000, ge=0)
+    """Calls one worker holds on the direct lane, running or waiting for a sandbox; more go by the queue. 0: all do."""
+    direct_tls_ca: Path | None = None
+    """PEM files of the operator's own authority and of this node: between nodes both ends show a certificate. Without
+    them nothing is listened to and no other node is called."""
+    direct_tls_cert: Path | None = None
+    direct_tls_key: Path | None = None
+
     # -- workers and sandboxes
     node: str = Field(default_factory=socket.gethostname)
     worker_threads: int = Field(24, ge=2, le=512)
@@ -154,7 +165,9 @@ class Config(BaseSettings):
     docker_image_prefix: str = ""
     """Put before the runtime images' tags, e.g. a registry of the operator's."""
 
-    @field_validator("pip_config_file", "npm_config_file", mode="before")
+    @field_validator(
+        "pip_config_file", "npm_config_file", "direct_tls_ca", "direct_tls_cert", "direct_tls_key", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
