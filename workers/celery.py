@@ -19,6 +19,7 @@ from nimbus_project.core.queue import CLOCK, Task, configure
 
 TICK_EVERY_SEC = 1.0
 ROLLOUTS_EVERY_SEC = 1.0
+LEFTOVERS_EVERY_SEC = 3600.0
 
 app = configure(Celery("nimbus"))
 app.conf.update(
@@ -45,6 +46,11 @@ app.conf.update(
             "task": str(Task.RETENTION),
             "schedule": crontab(minute="17", hour=str(config().retention_hour)),
             "options": {"queue": "build", "expire_seconds": 6 * 3600},
+        },
+        "leftovers": {
+            "task": str(Task.LEFTOVERS),
+            "schedule": LEFTOVERS_EVERY_SEC,
+            "options": {"queue": "build", "expire_seconds": LEFTOVERS_EVERY_SEC},
         },
     },
     beat_max_loop_interval=1,

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from functions import rollouts
+from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
 from triggers import firing, retention
 from workers import builder, executor, queued, reaper
@@ -53,3 +53,6 @@ def tick() -> None:
 @app.task(name=str(Task.RETENTION))
 def go_on_pruning(older_than_days: int | None = None, tables: Collection[str] = retention.NAMES) -> None:
     retention.go_on(older_than_days, tables)
+@app.task(name=str(Task.LEFTOVERS))
+def drop_leftovers() -> None:
+    leftovers.drop_all()

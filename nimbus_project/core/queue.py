@@ -44,6 +44,8 @@ class Task(StrEnum):
     """A second has passed: fire the schedules that are due."""
     RETENTION = "nimbus.retention"
     """Delete what is older than it is kept, for a while."""
+    LEFTOVERS = "nimbus.leftovers"
+    """Drop files that nobody needs any more."""
 
 
 CLOCK = "clock"
@@ -55,7 +57,7 @@ QUEUES: dict[str, tuple[Task, ...]] = {
     CLOCK: (Task.TICK, Task.SWEEP, Task.ROLLOUTS),
     "sync": (Task.RUN_CALL,),
     "async": (Task.RUN_INVOCATION,),
-    "build": (Task.BUILD, Task.COMPILE, Task.RETENTION),
+    "build": (Task.BUILD, Task.COMPILE, Task.RETENTION, Task.LEFTOVERS),
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 
