@@ -10,9 +10,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.db.models import Manager
 from django.utils import timezone
 
 from functions import artifacts
@@ -22,7 +24,11 @@ log = logging.getLogger("nimbus.leftovers")
 
 KEPT_FOR = timedelta(days=30)
 """An artifact without versions: who deploys the same again before need not build."""
-_NAMED_BY = {artifacts.PACKAGES: Package, artifacts.ARTIFACTS: Artifact, artifacts.LAYERS: LayerVersion}
+_NAMED_BY: dict[str, Manager[Any]] = {
+    artifacts.PACKAGES: Package.objects,
+    artifacts.ARTIFACTS: Artifact.objects,
+    artifacts.LAYERS: LayerVersion.objects,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def _strangers(folder: str) -> Iterator[str]:
     """Files that no row named a moment ago."""
     for part in _folders(folder):
         names = [f"{folder}/{part}/{file}" for file in default_storage.listdir(f"{folder}/{part}")[1]]
-        known = set(_NAMED_BY[folder].objects.filter(stored_as__in=names).values_list("stored_as", flat=True))
+        known = set(_NAMED_BY[folder].filter(stored_as__in=names).values_list("stored_as", flat=True))
         yield from (name for name in names if name not in known)
 
 
@@ -74,7 +80,7 @@ def _drop_file(folder: str, name: str) -> bool:
     """False when somebody has come to need it."""
     with transaction.atomic():
         artifacts.hold_files(alone=True)
-        if _NAMED_BY[folder].objects.filter(stored_as=name).exists():
+        if _NAMED_BY[folder].filter(stored_as=name).exists():
             return False
         default_storage.delete(name)
     return True
