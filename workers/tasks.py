@@ -53,6 +53,8 @@ def tick() -> None:
 @app.task(name=str(Task.RETENTION))
 def go_on_pruning(older_than_days: int | None = None, tables: Collection[str] = retention.NAMES) -> None:
     retention.go_on(older_than_days, tables)
+
+
 @app.task(name=str(Task.LEFTOVERS))
 def drop_leftovers() -> None:
     leftovers.drop_all()
