@@ -14,7 +14,7 @@ _FORWARDED = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip"})
 def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> str:
     """`peer` is the other end of the connection. Behind trusted proxies, the last address in `X-Forwarded-For` that is
     not one of theirs: what stands before it anybody could have written."""
-    if not trusted or not _in(peer, trusted):
+    if not trusted or not is_within(peer, trusted):
         return peer
     stated = ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
     found = peer
@@ -23,7 +23,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: S
         if address is None:
             break
         found = str(address)
-        if not _in(found, trusted):
+        if not is_within(found, trusted):
             break
     return found
 
@@ -31,7 +31,7 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: S
 def was_over_tls(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> bool:
     """Whether a trusted proxy says that the client came to it by HTTPS. Of several values the last: the nearest proxy
     wrote it."""
-    if not trusted or not _in(peer, trusted):
+    if not trusted or not is_within(peer, trusted):
         return False
     stated = b",".join(value for name, value in headers if name == b"x-forwarded-proto")
     return stated.rpartition(b",")[2].strip().lower() == b"https"
@@ -56,6 +56,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
-def _in(text: str, networks: Sequence[Network]) -> bool:
+def is_within(text: str, networks: Sequence[Network]) -> bool:
+    """Whether it is an address in one of these; an IPv4 address written as IPv6 is the IPv4 one."""
     address = _parsed(text)
     return address is not None and any(address in network for network in networks)

@@ -70,20 +70,31 @@ class Door:
         path: str = scope["path"]
         if path.startswith(_PROBES):
             return None
-        address = self._authenticator.address(scope)
+        address = self.address(scope)
         if self._authenticator.over_tls(scope):
             # Django tells its own pages' origin by it; else no form would be accepted behind such a proxy.
             scope["scheme"] = "https"
-        standing = await self._count("address", address, self._limit_of(address))
+        standing = await self.count("address", address, self._limit_of(address))
         if scope["method"] == "POST" and path.rstrip("/") in _LOGINS:
-            await self._count("login", address, _LOGINS_PER_MIN)
-        check_csrf = scope["method"] not in SAFE_METHODS and path.startswith(_API)
+            await self.count("login", address, _LOGINS_PER_MIN)
+        check_csrf = scope["method"] not in SAFE_METHODS and (right is not None or path.startswith(_API))
         principal = await self._authenticator.identify(scope, headers, address, self._in_thread, check_csrf=check_csrf)
         if principal.key_prefix:
-            standing = tighter(standing, await self._count("key", principal.key_prefix, self._key_limit))
+            standing = tighter(standing, await self.count("key", principal.key_prefix, self._key_limit))
         self._check(principal, scope, right)
         principal_var.set(principal)
         return standing
+
+    async def admit_stranger(self, scope: Scope) -> None:
+        """Let in whoever comes, unless over the limit of its address (RateLimited): what credentials the request may
+        have are not for the platform. `principal_var` is nobody at this address."""
+        address = self.address(scope)
+        principal_var.set(Principal(role=NOBODY.role, address=address))
+        await self.count("address", address, self._limit_of(address))
+
+    def address(self, scope: Scope) -> str:
+        """The client's, as far as it can be believed."""
+        return self._authenticator.address(scope)
 
     def _check(self, principal: Principal, scope: Scope, right: Right | None) -> None:
         if right is not None:
@@ -97,7 +108,8 @@ class Door:
             return 0
         return self._address_limit
 
-    async def _count(self, kind: str, subject: str, limit: int) -> Standing | None:
+    async def count(self, kind: str, subject: str, limit: int) -> Standing | None:
+        """One request of a `kind` of subject with a limit of its own; 0: none. Raises Refused."""
         if not limit:
             return None
         standing = await self._limiter.take(f"{kind}:{subject}", limit)

@@ -109,17 +109,15 @@ TABLE: dict[str, Methods] = {
     "dead-letter": {"GET": Right.READ, "DELETE": Right.WRITE},
     "dead-letter-retry": _ACT,
     "dead-letter-discard": _ACT,
-    # -- triggers: schedules
-    "schedules": _COLLECTION,
-    "schedule": _OBJECT,
-    "schedule-pause": _ACT,
-    "schedule-resume": _ACT,
-    "schedule-run": _ACT,
-    "schedule-next": _READ,
-    "schedule-history": _READ,
-    # -- triggers: retention
-    "retention-stats": {"GET": Right.MANAGE},
-    "retention-cleanup": {"POST": Right.MANAGE},
+    # -- triggers
+    # Its key is the right to call it.
+    "webhook": {"POST": Right.PUBLIC},
+    "function-webhook": {"GET": Right.READ, "PUT": Right.WRITE},
+    "webhook-enable": _ACT,
+    "webhook-disable": _ACT,
+    "webhook-regenerate": _ACT,
+    "webhook-deliveries": _READ,
+    "webhook-redeliver": _ACT,
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

@@ -19,6 +19,7 @@ from functions.models import (
     Environment,
     Function,
     FunctionEnvironment,
+    FunctionRoute,
     FunctionTag,
     FunctionVersion,
     Layer,
@@ -88,10 +89,16 @@ class FunctionAdmin(admin.ModelAdmin):
         "latest_version",
         "last_number",
         "generation",
+        "http_path",
+        "http_methods",
+        "http_auth",
+        "cors",
+        "webhook_enabled",
         "last_deployed_at",
         "created_at",
         "updated_at",
     )
+    exclude = ("webhook_ciphertext",)
     inlines: ClassVar = [TagInline, AliasInline, SecretInline, VersionInline]
     actions = ("take_offline", "put_online")
 
@@ -240,4 +247,12 @@ class FunctionEnvironmentAdmin(ReadOnlyAdmin):
 class FunctionTagAdmin(ReadOnlyAdmin):
     list_display = ("name", "function")
     search_fields = ("name", "function__name")
+    list_select_related = ("function",)
+
+
+@admin.register(FunctionRoute)
+class FunctionRouteAdmin(ReadOnlyAdmin):
+    list_display = ("pattern", "method", "function")
+    list_filter = ("method",)
+    search_fields = ("pattern", "function__name")
     list_select_related = ("function",)

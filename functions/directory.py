@@ -7,7 +7,7 @@ An entry is dropped the moment this process changes the function, within a messa
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import transaction
@@ -89,6 +89,13 @@ class LiveFunction:
 
 _entries: dict[str, tuple[float, LiveFunction]] = {}
 _generation = 0
+_listeners: list[Callable[[str], None]] = []
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Have `listener` called with all news of this process: a function's id, a word of `announce`, or EVERYTHING. It
+    must neither block nor raise."""
+    _listeners.append(listener)
 
 
 def known(reference: str) -> LiveFunction | None:
@@ -167,6 +174,7 @@ def forget(function_id: str, name: str = "") -> None:
     for reference, (_, live) in list(_entries.items()):
         if live.id == function_id or live.name == name:
             _entries.pop(reference, None)
+    _tell_listeners(function_id)
 
 
 def hear(news: str) -> None:
@@ -182,6 +190,23 @@ def forget_all() -> None:
     global _generation
     _generation += 1
     _entries.clear()
+    _tell_listeners(EVERYTHING)
+
+
+def _tell_listeners(news: str) -> None:
+    for listener in _listeners:
+        listener(news)
+
+
+def announce(news: str) -> None:
+    """As `changed`, for what is no function of its own: every process' listeners hear this word once the transaction is
+    committed."""
+
+    def tell() -> None:
+        hear(news)
+        redis.publish(redis.CHANGES, news)
+
+    transaction.on_commit(tell)
 
 
 def changed(function: Function) -> None:

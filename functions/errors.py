@@ -79,6 +79,12 @@ class LayerInUse(Conflict):
     code = "layer_in_use"
 
 
+class RouteTaken(Conflict):
+    """Another function has this address and method."""
+
+    code = "route_taken"
+
+
 class TemplateNotFound(NotFound):
     code = "template_not_found"
 

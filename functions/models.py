@@ -7,7 +7,6 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
-from functions import cron
 from functions.runtimes import RUNTIMES
 from nimbus_project.core.ids import new_id
 
@@ -26,6 +25,13 @@ INVOKABLE = frozenset({FunctionStatus.ACTIVE, FunctionStatus.UPDATING})
 class Network(models.TextChoices):
     NONE = "none"
     EGRESS = "egress"
+
+
+class HttpAuth(models.TextChoices):
+    """Who may call a custom route."""
+
+    NONE = "none", "everybody"
+    KEY = "key", "whoever may invoke the function"
 
 
 class PackageKind(models.TextChoices):
@@ -91,9 +97,15 @@ class Function(models.Model):
     max_concurrency = models.PositiveIntegerField(default=0, help_text="Runs at once over all workers; 0: no limit.")
     max_retries = models.PositiveSmallIntegerField(default=2, help_text="More tries of a failed async invocation.")
     max_event_age_sec = models.PositiveIntegerField(default=21600, help_text="An async event older is given up.")
-    cron_expression = models.CharField(max_length=255, blank=True, validators=[cron.check_expression])
-    """When it runs by itself (empty: not): 5 fields, or 6 with seconds first."""
-    cron_timezone = models.CharField(max_length=64, default="UTC", validators=[cron.check_timezone])
+    http_path = models.CharField(max_length=512, blank=True)
+    """Its custom route; which addresses are whose is in FunctionRoute."""
+    http_methods = models.JSONField(default=list, blank=True)
+    http_auth = models.CharField(max_length=8, choices=HttpAuth, default=HttpAuth.NONE)
+    cors = models.JSONField(default=dict, blank=True)
+    """``{allow_origins, allow_methods, allow_headers, allow_credentials, max_age}``; empty: none."""
+    webhook_enabled = models.BooleanField(default=False)
+    webhook_ciphertext = models.BinaryField(null=True, blank=True)
+    """The key of its webhook, so that its owner can be shown the address (triggers/webhooks.py)."""
     last_deployed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -103,12 +115,26 @@ class Function(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-pinned", "-created_at"], name="function_listing"),
             models.Index(fields=["status"], name="function_status"),
-            # Looked through every second.
-            models.Index(fields=["id"], name="function_cron", condition=~models.Q(cron_expression="")),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class FunctionRoute(models.Model):
+    """One address and method that calls one function."""
+
+    function = models.ForeignKey(Function, on_delete=models.CASCADE, related_name="routes")
+    pattern = models.CharField(max_length=512)
+    """Canonical (`functions.route_patterns.Pattern.canonical`): the names of parameters do not count."""
+    method = models.CharField(max_length=8)
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["pattern", "method"], name="route_once")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.pattern}"
 
 
 class FunctionTag(models.Model):

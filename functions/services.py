@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.principal import principal_var
-from functions import allowance, builds, directory, packages
+from functions import allowance, builds, directory, packages, routes
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
 from functions.preconditions import ANY, Expected
@@ -22,12 +22,7 @@ from nimbus_project.core.errors import Conflict, Forbidden, InvalidRequest
 # Changing one of these makes a new version; the rest belongs to the function as a whole.
 VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language", "input_schema")
 UPLOADS = ("code", "binary", "archive")
-UNVERSIONED = (
-    *("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec"),
-    *("cron_expression", "cron_timezone"),
-)
-# A clone that ran by itself, beside its original, would surprise.
-NOT_CLONED = frozenset({"pinned", "shared", "cron_expression", "cron_timezone"})
+UNVERSIONED = ("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +76,7 @@ def function_make(name: str, runtime: str, content: VersionContent, given: Mappi
                 **{key: given[key] for key in UNVERSIONED if key in given},
             )
             _set_tags(function, given.get("tags", ()))
+            routes.route_set(function, given)
             version = version_add(function, content)
             audit.record("function.create", "function", function.pk, function.name, after=state_of(function, version))
             directory.changed(function)
@@ -98,7 +94,7 @@ def function_clone(reference: str, name: str) -> Function:
     with transaction.atomic():
         # Locked, so that it does not go, with its package, before the clone has one of its own.
         source = function_get(reference, for_update=True)
-        given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in NOT_CLONED}
+        given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in {"pinned", "shared"}}
         given["tags"] = _tags_of(source)
         return function_make(name, source.runtime, content_of(shown_version(source)), given)
 
@@ -159,6 +155,7 @@ def function_become(function: Function, content: VersionContent, given: Mapping[
     for key in UNVERSIONED:
         if key in given:
             setattr(function, key, given[key])
+    routes.route_set(function, given)
     function.save()
     if "tags" in given:
         _set_tags(function, given["tags"])
@@ -204,6 +201,8 @@ def function_delete(reference: str) -> None:
         )
         used = list(function.versions.values_list("package_id", flat=True).distinct())
         directory.changed(function)
+        if function.http_path:
+            directory.announce(routes.ROUTES)
         order = orjson.dumps({"evict": str(function.pk)})
         transaction.on_commit(lambda: redis.publish(redis.CONTROL, order) and None)
         function.delete()
@@ -247,6 +246,7 @@ def state_of(function: Function, version: FunctionVersion) -> dict[str, Any]:
     return {
         "runtime": function.runtime,
         **{key: getattr(function, key) for key in UNVERSIONED},
+        **routes.fields_of(function),
         "tags": _tags_of(function),
         "version": version.version,
         "code_hash": version.package_id,

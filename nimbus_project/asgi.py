@@ -42,6 +42,7 @@ from accounts.permissions import right_for  # isort: skip
 from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import CallDesk  # isort: skip
+from triggers.outside import Asked, Outside  # isort: skip
 
 Handler = Callable[[HttpRequest, CallDesk], Awaitable[HttpAnswer | AsgiApp]]
 
@@ -78,7 +79,9 @@ class Entrance:
         self._django = django
         self._desk: CallDesk | None = None
         self._door: Door | None = None
-        self._hosts = LOOPBACK_HOSTS | frozenset(filter(None, config().allowed_hosts.lower().split(",")))
+        self._outside: Outside | None = None
+        named = frozenset(filter(None, config().allowed_hosts.lower().split(",")))
+        self._hosts = LOOPBACK_HOSTS | named | config().route_host_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -101,9 +104,11 @@ class Entrance:
         self._desk = CallDesk()
         await self._desk.start()
         self._door = Door(config(), self._desk.in_thread)
+        self._outside = Outside(config(), self._desk, self._door)
 
     async def stop(self) -> None:
-        if self._desk is not None and self._door is not None:
+        if self._desk is not None and self._door is not None and self._outside is not None:
+            await self._outside.close()
             await self._door.close()
             await self._desk.stop()
 
@@ -113,8 +118,11 @@ class Entrance:
         request_id_var.set(request_id)
         scope = _without_slash(scope)
         try:
-            guard(scope["method"], headers, self._hosts)
-            send, answer = await self._answered(scope, headers, receive, send, request_id)
+            assert self._outside is not None, "the server must run the lifespan protocol"
+            asked = await self._outside.asked(scope, headers, receive, request_id)
+            if asked is None or not asked.passes_guard:
+                guard(scope["method"], headers, self._hosts)
+            send, answer = await self._answered(scope, headers, receive, send, request_id, asked)
         except ClientGone:
             return
         except NimbusError as error:
@@ -122,7 +130,7 @@ class Entrance:
             if isinstance(error, Refused):
                 send = _with_standing(send, error.standing)
         except Exception as error:
-            answer = error_answer(answer_to(error, scope["path"]), request_id)
+            answer = error_answer(answer_to(error, _loggable(scope["path"])), request_id)
         if isinstance(answer, HttpAnswer):
             await answer.send(send, request_id)
         elif answer is not None:
@@ -131,10 +139,18 @@ class Entrance:
             await self._to_django(scope, headers, receive, send, request_id)
 
     async def _answered(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        asked: Asked | None,
     ) -> tuple[Send, HttpAnswer | AsgiApp | None]:
         """The answer of a hot route, None for Django's; and `send` with the headers that every answer has."""
-        assert self._desk is not None and self._door is not None, "the server must run the lifespan protocol"
+        assert self._desk is not None and self._door is not None and self._outside is not None
+        if asked is not None:
+            return send, await self._outside.answer(asked)
         if scope["path"].startswith(static_files.PREFIX):
             return send, await static_files.static_file(scope)
         route, path_args = _route(scope["method"], scope["path"])
@@ -189,6 +205,11 @@ def _replaying(body: bytes, receive: Receive) -> Receive:
         return parts.pop() if parts else await receive()
 
     return receive_again
+
+
+def _loggable(path: str) -> str:
+    """The address of a webhook is a key."""
+    return "/webhook/…" if path.startswith("/webhook/") else path
 
 
 def _request_id(scope: Scope, headers: dict[bytes, bytes]) -> str:

@@ -8,6 +8,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from nimbus_project import views
+from triggers.api.webhooks import WebhookCallApi
 
 admin.site.site_header = "Nimbus"
 admin.site.site_title = "Nimbus"
@@ -17,6 +18,7 @@ urlpatterns = [
     path("api/v1/", include("functions.urls")),
     path("api/v1/", include("invocations.urls")),
     path("api/v1/", include("triggers.urls")),
+    path("webhook/<str:key>", WebhookCallApi.as_view(), name="webhook"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("health", views.health, name="health"),

@@ -1,19 +1,51 @@
-"""What can be wrong with a request about triggers."""
+"""What can be wrong with webhooks, custom routes, and what functions answer there."""
 
 from __future__ import annotations
 
-from nimbus_project.core.errors import Conflict, NotFound
+from nimbus_project.core.errors import Conflict, NimbusError, NotFound, Unauthorized
 
 
-class ScheduleNotFound(NotFound):
-    code = "schedule_not_found"
+class WebhookNotFound(NotFound):
+    """Also one that is disabled: nobody is told which."""
+
+    code = "webhook_not_found"
 
 
-class ScheduleExists(Conflict):
-    code = "schedule_exists"
+class SignatureRefused(Unauthorized):
+    code = "signature_refused"
+
+    def headers(self) -> dict[str, str]:
+        # RFC 9110, 15.5.2: a 401 says what would be accepted; no API key would be.
+        return super().headers() | {"WWW-Authenticate": "Webhook-Signature"}
 
 
-class ScheduleIsOwn(Conflict):
-    """It stands for the function's own `cron_expression`."""
+class DeliveryReplayed(SignatureRefused):
+    """The signature is right, and was accepted before."""
 
-    code = "schedule_is_own"
+    code = "delivery_replayed"
+
+
+class DeliveryNotFound(NotFound):
+    code = "delivery_not_found"
+
+
+class DeliveryNotKept(Conflict):
+    """There is nothing of it that could be delivered again."""
+
+    code = "delivery_not_kept"
+
+
+class FunctionFailed(NimbusError):
+    code = "function_failed"
+    http_status = 502
+
+
+class BadFunctionAnswer(FunctionFailed):
+    """It meant to answer, in a form that can't be sent."""
+
+    code = "bad_function_answer"
+
+
+class FunctionTimedOut(NimbusError):
+    code = "function_timeout"
+    http_status = 504

@@ -9,26 +9,19 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from functions import cron, input_schema
-from functions.models import Function, FunctionStatus, FunctionVersion, Network
+from functions import input_schema
+from functions.models import Function, FunctionStatus, FunctionVersion, HttpAuth, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
 from functions.selectors import MAX_TAGS, NAME_PATTERN
+from functions.serializers.routes import CorsSerializer, HttpMethodsField, HttpPathField
+from functions.serializers.strict import TextField
 from functions.usage import Usage
+from functions.webhook_keys import url_of
 
 MAX_ENV_BYTES = 4096
 _HANDLER_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_$][A-Za-z0-9_$]*)+\Z"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-class TextField(serializers.CharField):
-    """A string and nothing else: DRF's own would also take 12 and make "12" of it."""
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            raise serializers.ValidationError("Must be a string.")
-        value: str = super().to_internal_value(data)
-        return value
 
 
 class CodeField(TextField):
@@ -107,21 +100,6 @@ def handler_name(*, required: bool = True) -> TextField:
     )
 
 
-def cron_expression() -> TextField:
-    return TextField(
-        required=False,
-        allow_blank=True,
-        max_length=255,
-        validators=[cron.check_expression],
-        help_text="when it runs by itself: 5 fields, or 6 with seconds first; empty: not",
-    )
-
-
-def cron_timezone() -> TextField:
-    about = "of the cron_expression, such as Europe/Berlin; UTC"
-    return TextField(required=False, max_length=64, validators=[cron.check_timezone], help_text=about)
-
-
 class FunctionConfigSerializer(serializers.Serializer):
     """What both creating and updating take."""
 
@@ -140,8 +118,12 @@ class FunctionConfigSerializer(serializers.Serializer):
     input_schema = InputSchemaField(
         required=False, help_text="JSON Schema, at most 16 KiB: other events of invoke and async are refused"
     )
-    cron_expression = cron_expression()
-    cron_timezone = cron_timezone()
+    http_path = HttpPathField(required=False)
+    http_methods = HttpMethodsField(required=False)
+    http_auth = serializers.ChoiceField(
+        required=False, choices=HttpAuth.choices, help_text="who may call http_path: everybody, or who may invoke"
+    )
+    cors = CorsSerializer(required=False, allow_null=True, help_text="pages of other sites that may call http_path")
     code = CodeField(required=False, help_text="one source file")
     binary = Base64Field(required=False, help_text="base64 of a Linux program or a WebAssembly module")
     archive = Base64Field(required=False, help_text="base64 of a zip of a project folder")
@@ -215,9 +197,12 @@ class FunctionSerializer(serializers.Serializer):
     input_schema = serializers.DictField(required=False, help_text="JSON Schema of the events it takes")
     max_retries = serializers.IntegerField()
     max_event_age_sec = serializers.IntegerField()
-    cron_expression = serializers.CharField(required=False)
-    cron_timezone = serializers.CharField(required=False, help_text="of the cron_expression")
+    http_path = serializers.CharField(required=False)
+    http_methods = serializers.ListField(child=serializers.CharField(), required=False)
+    http_auth = serializers.ChoiceField(choices=HttpAuth.choices, required=False)
+    cors = CorsSerializer(required=False)
     webhook_enabled = serializers.BooleanField()
+    webhook_url = serializers.CharField(required=False, help_text="for those only who may change the function")
     last_deployed_at = serializers.DateTimeField(required=False)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
@@ -276,9 +261,12 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
         "version": function.latest_version,
         "max_retries": function.max_retries,
         "max_event_age_sec": function.max_event_age_sec,
-        "cron_expression": function.cron_expression,
-        "cron_timezone": function.cron_timezone if function.cron_expression else "",
-        "webhook_enabled": False,
+        "http_path": function.http_path,
+        "http_methods": function.http_methods,
+        "http_auth": function.http_auth if function.http_path else "",
+        "cors": function.cors,
+        "webhook_enabled": function.webhook_enabled,
+        "webhook_url": url_of(function),
         "last_deployed_at": function.last_deployed_at,
         "created_at": function.created_at,
         "updated_at": function.updated_at,
@@ -287,9 +275,11 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
 
 
 _LEFT_OUT_WHEN_EMPTY = frozenset(
-    {"description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at"}
-    | {"cron_expression", "cron_timezone"}
-)
+    {
+        "description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at",
+        "http_path", "http_methods", "http_auth", "cors", "webhook_url",
+    }
+)  # fmt: skip
 
 
 def usage_shape(usage: Usage | None) -> dict[str, Any]:

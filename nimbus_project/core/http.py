@@ -48,6 +48,11 @@ class HttpRequest:
         method: str = self.scope["method"]
         return method
 
+    @property
+    def raw_headers(self) -> dict[bytes, bytes]:
+        """The last value of each."""
+        return self._headers
+
     def header(self, name: bytes) -> str:
         return self._headers.get(name, b"").decode("latin-1")
 

@@ -17,9 +17,13 @@ DURATION = Histogram(
 ERRORS = Counter("nimbus_invocation_errors_total", "Invocations that did not succeed.", ["function", "error_type"])
 COLD_STARTS = Counter("nimbus_cold_starts_total", "Runs that waited for a new sandbox.", ["function", "runtime"])
 WARM_STARTS = Counter("nimbus_warm_starts_total", "Runs in a loaded sandbox.", ["function", "runtime"])
+WEBHOOK_REQUESTS = Counter(
+    "nimbus_webhook_requests_total",
+    "Requests to webhooks; of no function where the key is unknown.",
+    ["function", "outcome"],
+)
 RETRIES = Counter("nimbus_async_retries_total", "Attempts of queued invocations that were put back.")
 DEAD_LETTERS = Counter("nimbus_dead_letters_total", "Queued invocations that failed for good.")
-CRON_FIRES = Counter("nimbus_cron_fires_total", "Runs that schedules started.")
 POOL_SIZE = Gauge("nimbus_sandbox_pool_size", "Sandboxes there.", ["runtime"], multiprocess_mode="livesum")
 POOL_WARM = Gauge(
     "nimbus_sandbox_pool_warm", "Loaded sandboxes without work.", ["runtime"], multiprocess_mode="livesum"

@@ -35,13 +35,13 @@ def clean() -> None:
     from functions.models import Function, Package
     from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
     from nimbus_project.core import redis
-    from triggers.models import ScheduleFire
+    from triggers.models import WebhookDelivery
 
     client = redis.connection()
     keep = (redis.WORKERS, redis.WORKER)
     keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
-    client.delete("clock", "sync", "async", *keys)
-    for model in (DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, Function, Package):
+    client.delete("sync", "async", *keys)
+    for model in (DeadLetter, IdempotencyKey, InvocationLog, Invocation, WebhookDelivery, Function, Package):
         model.objects.all().delete()
     directory.forget_all()
 
@@ -144,7 +144,9 @@ class Api:
     def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One request. A path that is no full one is below /api/v1."""
         url = (
-            path if path.startswith(("http", "/api/", "/health", "/metrics", "/admin", "/static", "//")) else V1 + path
+            path
+            if path.startswith(("http", "/api/", "/health", "/metrics", "/admin", "/static", "/webhook", "//"))
+            else V1 + path
         )
         answer: httpx.Response = self._run(self._client.request(method, url, **more))
         return answer

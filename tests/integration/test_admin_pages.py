@@ -74,15 +74,20 @@ def test_history_can_be_read_only(page: Client) -> None:
 def test_no_secret_is_on_a_page(page: Client) -> None:
     from accounts.models import ApiKey
     from functions.models import FunctionVersion, Secret
+    from triggers.models import Webhook
 
     key = make_key("dev", "developer")
     function = make_function("f", env_vars={"PIN": "one-two-three"})
     secret = Secret.objects.create(function=function, name="S", ciphertext=b"cipher-text-bytes")
+    hook = Webhook.objects.create(function=function, key_sha256="5" * 64, secrets_ciphertext=b"cipher-text-bytes")
+    function.webhook_ciphertext = b"cipher-text-bytes"
+    function.save()
     rows: list[Any] = [ApiKey.objects.get(prefix=key.split("_")[1]), secret, FunctionVersion.objects.get()]
+    rows += [hook, function]
     for row in rows:
         label = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
         text = page.get(reverse(label, args=[row.pk])).content.decode()
-        for hidden in (key.split("_")[2], rows[0].secret_sha256, "cipher-text-bytes", "one-two-three"):
+        for hidden in (key.split("_")[2], rows[0].secret_sha256, "cipher-text-bytes", "one-two-three", "5" * 64):
             assert hidden not in text, label
 
 
@@ -124,24 +129,6 @@ def test_changing_a_function_goes_through_the_service(page: Client) -> None:
     function.refresh_from_db()
     assert (function.description, function.owner_id, function.shared) == ("by hand", user_get("dev").pk, True)
     assert {"function.give", "function.update"} <= set(AuditEntry.objects.values_list("action", flat=True))
-
-
-def test_pausing_and_resuming_a_schedule(page: Client) -> None:
-    from triggers.models import Schedule
-
-    row = Schedule.objects.create(function=make_function("f"), name="s", cron_expression="* * * * *")
-    address = reverse("admin:triggers_schedule_changelist")
-    for action, enabled in (("pause", False), ("resume", True)):
-        page.post(address, {"action": action, "_selected_action": [str(row.pk)]})
-        row.refresh_from_db()
-        assert (row.enabled, row.next_fire_at is not None) == (enabled, enabled)
-
-
-def test_a_cron_expression_typed_by_hand_is_checked(page: Client) -> None:
-    address = reverse("admin:functions_function_change", args=[make_function("f").pk])
-    answer = page.post(address, {"cron_expression": "* * *", "cron_timezone": "Mars/Olympus"})
-    errors = answer.context["adminform"].form.errors
-    assert "fields" in str(errors["cron_expression"]) and "Mars" in str(errors["cron_timezone"])
 
 
 def test_a_new_user_is_a_viewer_until_said_otherwise(page: Client) -> None:
@@ -195,7 +182,7 @@ def _one_of_everything() -> None:
     from invocations.models import IdempotencyKey, InvocationLog
     from nimbus_project.core.ids import new_id
     from tests.integration.plane import make_dead_letter, make_row
-    from triggers.models import Schedule, ScheduleFire
+    from triggers.models import Webhook, WebhookDelivery
 
     now = timezone.now()
     make_key("dev", "developer")
@@ -209,15 +196,14 @@ def _one_of_everything() -> None:
     models.LayerVersion.objects.create(layer=layer, version=1, sha256="0" * 64, size_bytes=1, stored_as="x")
     models.Artifact.objects.create(key="0" * 64, sha256="0" * 64, kind="tree", size_bytes=1, stored_as="x")
     models.BuildTask.objects.create(function=function, version=1)
+    models.FunctionRoute.objects.create(function=function, pattern="/x", method="GET")
+    Webhook.objects.create(function=function, key_sha256="0" * 64)
+    WebhookDelivery.objects.create(function_id=function.pk, http_status=200, request_id="r", received_at=now)
     Quota.objects.create(max_functions=3)
     make_dead_letter(function_id=function.pk)
     row = make_row(now, function_id=function.pk)
     InvocationLog.objects.create(
         invocation_id=row.pk, function_id=function.pk, lines=b'[[1,"stdout","a"]]', created_at=now
-    )
-    schedule = Schedule.objects.create(function=function, name="s", cron_expression="* * * * *")
-    ScheduleFire.objects.create(
-        schedule_id=schedule.pk, function_id=function.pk, fire_time=now, status="fired", created_at=now
     )
     IdempotencyKey.objects.create(
         function_id=function.pk, key="k", body_sha256="0" * 64, invocation_id=new_id(), created_at=now

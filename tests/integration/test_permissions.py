@@ -93,15 +93,13 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "dead-letter": {"GET": READ, "DELETE": WRITE},
     "dead-letter-retry": {"POST": WRITE},
     "dead-letter-discard": {"POST": WRITE},
-    "schedules": {"GET": READ, "POST": WRITE},
-    "schedule": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
-    "schedule-pause": {"POST": WRITE},
-    "schedule-resume": {"POST": WRITE},
-    "schedule-run": {"POST": WRITE},
-    "schedule-next": {"GET": READ},
-    "schedule-history": {"GET": READ},
-    "retention-stats": {"GET": ADMIN},
-    "retention-cleanup": {"POST": ADMIN},
+    "webhook": dict.fromkeys(METHODS, EVERYBODY),
+    "function-webhook": {"GET": READ, "PUT": WRITE},
+    "webhook-enable": {"POST": WRITE},
+    "webhook-disable": {"POST": WRITE},
+    "webhook-regenerate": {"POST": WRITE},
+    "webhook-deliveries": {"GET": READ},
+    "webhook-redeliver": {"POST": WRITE},
 }
 
 

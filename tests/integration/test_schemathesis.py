@@ -75,6 +75,7 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
     client.post("/environments", json={"name": "staging"})
     client.post("/users", json={"name": "somebody", "role": "viewer"})
     client.post("/functions/fuzzed/online")
+    webhook = client.post("/functions/fuzzed/webhook/enable").json()["webhook_key"]
     key = client.post("/apikeys", json={"name": "k", "user": "somebody"}).json()["id"]
     run = client.post("/functions/fuzzed/async", json={}).json().get("invocation_id", "nothing")
     return {"functions": ["fuzzed"], "environments": ["staging"], "users": ["somebody"], "apikeys": [key]} | {
@@ -82,6 +83,7 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
         "alias": ["prod"],
         "environment": ["staging"],
         "name": ["PIN"],
+        "key": [webhook],
     }
 
 

@@ -1,5 +1,4 @@
-"""Tables of triggers, one noun per file."""
+"""Tables of what makes functions run: one noun per file."""
 
-from triggers.models.schedules import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
-
-__all__ = ["CatchUp", "FireStatus", "Overlap", "Schedule", "ScheduleFire"]
+from triggers.models.webhooks import Webhook as Webhook
+from triggers.models.webhooks import WebhookDelivery as WebhookDelivery

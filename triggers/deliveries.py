@@ -1,0 +1,130 @@
+"""The log of a webhook's deliveries: what came, what was answered, what it led to; and once more, if so wanted.
+
+Written behind: a call leaves a note in memory, which its web process stores within FLUSH_SEC, so that a delivery costs
+its caller no database. Bounded for each function: the newest KEPT that led to an invocation, and apart from them, so
+that a flood of refused ones pushes none of those out, the newest KEPT_REFUSED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from datetime import datetime
+from uuid import UUID
+
+from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+
+from accounts import audit
+from functions import directory
+from functions.models import Function
+from functions.selectors import function_get
+from invocations import selectors, services
+from invocations.calls import CallDesk
+from invocations.errors import InvocationNotFound
+from invocations.models import TriggerType
+from invocations.services import NewInvocation
+from nimbus_project.core.ids import as_uuid, new_id
+from triggers.errors import DeliveryNotFound, DeliveryNotKept
+from triggers.models import WebhookDelivery
+
+log = logging.getLogger("nimbus.webhooks")
+
+FLUSH_SEC = 0.5
+KEPT = 500
+KEPT_REFUSED = 100
+MAX_WAITING = 10_000
+"""Notes in memory; more are dropped, the oldest first."""
+
+_waiting: deque[WebhookDelivery] = deque(maxlen=MAX_WAITING)
+_writing = threading.Lock()
+
+
+def note(delivery: WebhookDelivery) -> None:
+    """Have it stored soon. Never blocks."""
+    _waiting.append(delivery)
+
+
+async def write_behind(desk: CallDesk) -> None:
+    """Store what was noted, for as long as the web process lives."""
+    while True:
+        await asyncio.sleep(FLUSH_SEC)
+        if _waiting:
+            try:
+                await desk.in_thread(flush)
+            except DatabaseError:
+                log.warning("deliveries of webhooks could not be stored; it is tried again")
+
+
+def flush() -> None:
+    """Store what this process has noted. Raises DatabaseError; the notes are kept then."""
+    with _writing:
+        rows = [_waiting.popleft() for _ in range(len(_waiting))]
+        try:
+            WebhookDelivery.objects.bulk_create(rows, batch_size=500)
+        except DatabaseError:
+            _waiting.extendleft(reversed(rows))
+            raise
+    for function_id in {row.function_id for row in rows}:
+        _prune(function_id)
+
+
+def _prune(function_id: UUID) -> None:
+    mine = WebhookDelivery.objects.filter(function_id=function_id).order_by("-received_at")
+    for is_refused, kept in ((False, KEPT), (True, KEPT_REFUSED)):
+        kind = mine.filter(invocation_id__isnull=is_refused)
+        oldest_kept = kind.values_list("received_at", flat=True)[kept - 1 : kept].first()
+        if oldest_kept is not None:
+            kind.filter(received_at__lt=oldest_kept).delete()
+
+
+def deliveries_of(function: Function) -> QuerySet[WebhookDelivery]:
+    """Newest first; those of this process up to now, of others up to FLUSH_SEC ago."""
+    flush()
+    return WebhookDelivery.objects.filter(function_id=function.pk).order_by("-received_at", "-id")
+
+
+def delivery_get(function: Function, reference: str) -> WebhookDelivery:
+    """Raises DeliveryNotFound."""
+    uuid = as_uuid(reference)
+    found = deliveries_of(function).filter(pk=uuid).first() if uuid else None
+    if found is None:
+        raise DeliveryNotFound("There is no delivery of this id.")
+    return found
+
+
+def redeliver(reference: str, delivery: str, request_id: str, now: datetime) -> WebhookDelivery:
+    """The same event once more, queued, for the function as it is now. Raises FunctionNotFound, DeliveryNotFound,
+    DeliveryNotKept, and what `services.submit` raises."""
+    function = function_get(reference)
+    old = delivery_get(function, delivery)
+    if old.invocation_id is None:
+        raise DeliveryNotKept("This delivery was refused: nothing of it was kept that could be delivered again.")
+    try:
+        original = selectors.invocation_get(str(old.invocation_id))
+    except InvocationNotFound as error:
+        raise DeliveryNotKept("The invocation that this delivery led to is not kept any more.") from error
+    new = NewInvocation(
+        function=directory.look_up(str(function.pk)),
+        event=bytes(original.input),
+        request_id=request_id,
+        id=new_id(),
+        trigger_type=TriggerType.WEBHOOK,
+        session_key=original.session_key,
+    )
+    with transaction.atomic():
+        row = services.submit(new)
+        again = WebhookDelivery.objects.create(
+            function_id=function.pk,
+            invocation_id=row.pk,
+            redelivery_of=old.pk,
+            delivery_id=old.delivery_id,
+            http_status=202,
+            request_id=request_id,
+            size_bytes=old.size_bytes,
+            received_at=now,
+        )
+        audit.record("webhook.redeliver", "webhook", function.pk, function.name, after={"delivery": str(old.pk)})
+    return again
