@@ -63,11 +63,14 @@ def record(
     )
 
 
-def prune(before: datetime) -> int:
-    """Delete entries from before this time, the one thing that the log's triggers allow. The count."""
+def prune(before: datetime, limit: int | None = None) -> int:
+    """Delete entries from before this time, oldest first, the one thing that the log's triggers allow. The count."""
+    old = AuditEntry.objects.filter(at__lt=before)
+    if limit is not None:
+        old = AuditEntry.objects.filter(pk__in=list(old.order_by("at").values_list("pk", flat=True)[:limit]))
     with transaction.atomic():
         _allow_deletes(True)
-        deleted, _ = AuditEntry.objects.filter(at__lt=before).delete()
+        deleted, _ = old.delete()
         # Closed in the same transaction: no other ever sees it open.
         _allow_deletes(False)
     return deleted

@@ -118,6 +118,17 @@ TABLE: dict[str, Methods] = {
     "webhook-regenerate": _ACT,
     "webhook-deliveries": _READ,
     "webhook-redeliver": _ACT,
+    # -- triggers: schedules
+    "schedules": _COLLECTION,
+    "schedule": _OBJECT,
+    "schedule-pause": _ACT,
+    "schedule-resume": _ACT,
+    "schedule-run": _ACT,
+    "schedule-next": _READ,
+    "schedule-history": _READ,
+    # -- triggers: retention
+    "retention-stats": {"GET": Right.MANAGE},
+    "retention-cleanup": {"POST": Right.MANAGE},
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

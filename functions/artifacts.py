@@ -14,16 +14,34 @@ import zipfile
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection, transaction
 
 from functions.models import Artifact
 from functions.spec import ArtifactKind
 
+PACKAGES, ARTIFACTS, LAYERS = "packages", "artifacts", "layers"
+"""Folders in storage."""
+_LOCK = 0x6E72
+
+
+def hold_files(*, alone: bool = False) -> None:
+    """Until the transaction ends, no file goes that it stores or means to use. `alone`: for who drops files.
+
+    SQLite needs no lock of ours: its transactions take the one write lock of the database when they begin.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_xact_lock{'' if alone else '_shared'}(%s)", [_LOCK])
+
 
 def keep(folder: str, data: bytes) -> tuple[str, str]:
-    """Store bytes under their sha256. ``(sha256, name in storage)``; the same bytes are stored once."""
+    """Store bytes under their sha256, in the transaction that makes the row with their name. ``(sha256, name in
+    storage)``; the same bytes are stored once."""
+    hold_files()
     sha256 = hashlib.sha256(data).hexdigest()
     name = f"{folder}/{sha256[:2]}/{sha256}"
-    if not default_storage.exists(name):
+    # One that is too short was being written when its process was killed.
+    if not default_storage.exists(name) or default_storage.size(name) != len(data):
         # Two writers at once: storage renames the second, whose bytes are the same; its name is used then.
         name = default_storage.save(name, ContentFile(data))
     return sha256, name
@@ -42,18 +60,20 @@ def fetch(name: str) -> bytes:
     return data
 
 
+@transaction.atomic
 def record(key: str, kind: ArtifactKind, data: bytes) -> Artifact:
     """The artifact of this key, stored if it was not yet."""
-    sha256, name = keep("artifacts", data)
+    sha256, name = keep(ARTIFACTS, data)
     artifact, _ = Artifact.objects.get_or_create(
         key=key, defaults={"sha256": sha256, "kind": kind, "size_bytes": len(data), "stored_as": name}
     )
     return artifact
 
 
+@transaction.atomic
 def replace(key: str, kind: ArtifactKind, data: bytes) -> Artifact:
     """The artifact of this key from now on."""
-    sha256, name = keep("artifacts", data)
+    sha256, name = keep(ARTIFACTS, data)
     artifact, _ = Artifact.objects.update_or_create(
         key=key, defaults={"sha256": sha256, "kind": kind, "size_bytes": len(data), "stored_as": name}
     )

@@ -51,6 +51,7 @@ def prepare(function: Function, version: FunctionVersion) -> BuildTask | None:
     if package.kind == PackageKind.SOURCE and function.runtime not in _COMPILED:
         go_live(function, version)
         return None
+    artifacts.hold_files()
     version.artifact = _known(artifact_key(function.runtime, version)) or _without_building(function, version, package)
     wanted = dependencies_wanted(version)
     version.dependencies = _known(wanted.key) if wanted else None
@@ -120,8 +121,12 @@ def go_live(function: Function, version: FunctionVersion) -> None:
     version.save(update_fields=["is_ready", "artifact", "dependencies"])
     function.latest_version = max(function.latest_version, version.version)
     function.last_deployed_at = timezone.now()
-    if function.status != FunctionStatus.OFFLINE and not _still_building(function, version):
-        function.status, function.status_message = FunctionStatus.ACTIVE, ""
+    if function.status != FunctionStatus.OFFLINE:
+        if not _still_building(function, version):
+            function.status, function.status_message = FunctionStatus.ACTIVE, ""
+        elif function.status == FunctionStatus.CREATING:
+            # A newer version was built before the first: it serves.
+            function.status = FunctionStatus.UPDATING
     function.save(update_fields=["latest_version", "last_deployed_at", "status", "status_message", "updated_at"])
     directory.changed(function)
 
@@ -170,8 +175,9 @@ def succeed(task: BuildTask, kind: ArtifactKind, data: bytes, output: str) -> bo
     if version is None:
         return False
     key, is_again = _result_key(version), task.type == RECOMPILE
-    made = artifacts.replace(key, kind, data) if is_again else artifacts.record(key, kind, data)
-    delivered = _deliver(task, made, output)
+    with transaction.atomic():
+        made = artifacts.replace(key, kind, data) if is_again else artifacts.record(key, kind, data)
+        delivered = _deliver(task, made, output)
     if delivered and is_again:
         # Sandboxes that run what was built before.
         redis.publish(redis.CONTROL, orjson.dumps({"evict": str(task.function_id)}))
@@ -183,8 +189,12 @@ def reuse(task: BuildTask) -> bool:
     if task.type == RECOMPILE:
         return False
     version = version_of(task)
-    made = _known(_result_key(version)) if version is not None else None
-    return made is not None and _deliver(task, made, "Built before: nothing to do.")
+    if version is None:
+        return False
+    with transaction.atomic():
+        artifacts.hold_files()
+        made = _known(_result_key(version))
+        return made is not None and _deliver(task, made, "Built before: nothing to do.")
 
 
 def version_of(task: BuildTask) -> FunctionVersion | None:

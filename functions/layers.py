@@ -183,7 +183,7 @@ def _check(function: Function, layers: Sequence[LayerVersion]) -> None:
 
 def _add_version(layer: Layer, content: Content) -> LayerVersion:
     """Under the layer's row lock, which makes the numbers one counter."""
-    sha256, stored_as = artifacts.keep("layers", content.tar)
+    sha256, stored_as = artifacts.keep(artifacts.LAYERS, content.tar)
     layer.last_number += 1
     layer.save(update_fields=["last_number", "updated_at"])
     version = LayerVersion.objects.create(

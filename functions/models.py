@@ -7,6 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
+from functions import cron
 from functions.runtimes import RUNTIMES
 from nimbus_project.core.ids import new_id
 
@@ -106,6 +107,9 @@ class Function(models.Model):
     webhook_enabled = models.BooleanField(default=False)
     webhook_ciphertext = models.BinaryField(null=True, blank=True)
     """The key of its webhook, so that its owner can be shown the address (triggers/webhooks.py)."""
+    cron_expression = models.CharField(max_length=255, blank=True, validators=[cron.check_expression])
+    """When it runs by itself (empty: not): 5 fields, or 6 with seconds first."""
+    cron_timezone = models.CharField(max_length=64, default="UTC", validators=[cron.check_timezone])
     last_deployed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -115,6 +119,8 @@ class Function(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["-pinned", "-created_at"], name="function_listing"),
             models.Index(fields=["status"], name="function_status"),
+            # Looked through every second.
+            models.Index(fields=["id"], name="function_cron", condition=~models.Q(cron_expression="")),
         ]
 
     def __str__(self) -> str:

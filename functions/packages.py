@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,12 @@ MAX_BINARY_BYTES = 50 * 1024 * 1024
 
 _WASM = b"\0asm\x01\0\0\0"
 _INTERPRETED = {"python3.11": "python", "nodejs20": "node"}
+_C = re.compile(
+    r"^[ \t]*#[ \t]*(?:include|define)\b"  # no line of Rust begins like that
+    r"|^(?:(?:static|const|unsigned|void|int|char|double|float|long|size_t|u?int\d+_t|struct \w+)[ \t*]+)+\w+[ \t]*\(",
+    re.MULTILINE,
+)
+_RUST = re.compile(r"\bfn\s+\w+\s*[(<]")
 _SUFFIXES = {".rs": "rust", ".c": "c", ".go": "go"}
 
 
@@ -111,11 +118,11 @@ def language_of(runtime: str, handler: str, asked: str, upload: Upload) -> str:
     for suffix, language in _SUFFIXES.items():
         if handler.endswith(suffix):
             return language
-    text = upload.data.decode()
-    if "fn " in text and ("->" in text or "fn main" in text or "use std" in text):
-        return "rust"
-    if "#include" in text or "int main" in text:
+    code = upload.data.decode()
+    if _C.search(code):
         return "c"
+    if _RUST.search(code):
+        return "rust"
     raise _wrong("language", "Say whether the source is rust or c.")
 
 
@@ -125,7 +132,7 @@ def store(upload: Upload) -> Package:
     if upload.kind == PackageKind.SOURCE:
         sha256, stored_as, data = hashlib.sha256(upload.data).hexdigest(), "", upload.data
     else:
-        (sha256, stored_as), data = artifacts.keep("packages", upload.data), b""
+        (sha256, stored_as), data = artifacts.keep(artifacts.PACKAGES, upload.data), b""
     package = Package(sha256=sha256, kind=upload.kind, data=data, stored_as=stored_as, size_bytes=len(upload.data))
     while True:
         Package.objects.bulk_create([package], ignore_conflicts=True)

@@ -22,7 +22,12 @@ from nimbus_project.core.errors import Conflict, Forbidden, InvalidRequest
 # Changing one of these makes a new version; the rest belongs to the function as a whole.
 VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "layers", "language", "input_schema")
 UPLOADS = ("code", "binary", "archive")
-UNVERSIONED = ("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec")
+UNVERSIONED = (
+    *("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec"),
+    *("cron_expression", "cron_timezone"),
+)
+# A clone that ran by itself, beside its original, would surprise.
+NOT_CLONED = frozenset({"pinned", "shared", "cron_expression", "cron_timezone"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +99,7 @@ def function_clone(reference: str, name: str) -> Function:
     with transaction.atomic():
         # Locked, so that it does not go, with its package, before the clone has one of its own.
         source = function_get(reference, for_update=True)
-        given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in {"pinned", "shared"}}
+        given: dict[str, Any] = {key: getattr(source, key) for key in UNVERSIONED if key not in NOT_CLONED}
         given["tags"] = _tags_of(source)
         return function_make(name, source.runtime, content_of(shown_version(source)), given)
 

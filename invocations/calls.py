@@ -23,9 +23,10 @@ from accounts import quotas
 from functions import directory
 from functions.directory import LiveFunction
 from invocations import daily, idempotency, ledger, services
+from invocations.direct import DirectLane, WorkerLost
 from invocations.models import Invocation
 from invocations.outcome import TERMINAL, ErrorType, Fault, Outcome, Status
-from invocations.record import RunRecord, record_of
+from invocations.record import CallMessage, RunRecord, record_of
 from invocations.results import Mailbox
 from invocations.services import NewInvocation
 from nimbus_project.config import config
@@ -52,6 +53,8 @@ class CallDesk:
     def __init__(self) -> None:
         self.web_id = f"{config().node}-{os.getpid()}-{new_id().hex[-8:]}"
         self.mailbox = Mailbox(self.web_id)
+        self.lane = DirectLane(config())
+        self._max_waiting = config().max_waiting_calls
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="nimbus-web")
         self._workers_seen_at = 0.0
         self._running_on: dict[str, str] = {}
@@ -62,6 +65,7 @@ class CallDesk:
     async def start(self) -> None:
         """Begin reading answers, watching workers, hearing of changes."""
         self._redis = redis.async_connection()
+        await self._look_at_workers()
         jobs = (self.mailbox.deliver(self._redis), self._watch_workers(), self._hear_changes())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
@@ -69,6 +73,7 @@ class CallDesk:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.lane.close()
         await self._redis.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -93,7 +98,7 @@ class CallDesk:
     async def call(self, new: NewInvocation) -> RunRecord:
         """Run it and wait. The record says how it ended; raises NimbusError when it could not be run."""
         services.check_active(new.function)
-        if len(self.mailbox) >= config().max_waiting_calls:
+        if len(self.mailbox) + len(self.lane) >= self._max_waiting:
             raise Unavailable("Too many calls are waiting here. Try again in a moment.", code="too_many_waiting")
         await self._check_workers()
         if new.idempotency_key:
@@ -150,24 +155,31 @@ class CallDesk:
         if slot and not await self._take_slot(function, run_id, new.timeout_sec):
             raise services.at_limit(function)
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
-        future = self.mailbox.expect(run_id)
         try:
-            await services.submit_call(self._redis, message, new.event)
-            return await self._wait(future, run_id, new.timeout_sec)
-        except _WorkerLostError as lost:
+            give_up_at = time.monotonic() + config().queue_wait_sec + new.timeout_sec + _GRACE_SEC
+            record = await self.lane.call(message, new.event, give_up_at)
+            return record if record is not None else await self._run_queued(message, new)
+        except WorkerLost as lost:
             outcome = Outcome(
                 status=Status.FAILED, fault=Fault.PLATFORM, error=str(lost), error_type=ErrorType.WORKER_LOST
             )
             record = record_of(message, outcome, event=new.event, completed_ms=time.time() * 1000)
-            await self.in_thread(_append_record, record)
+            await self.in_thread(ledger.write, [record])
             await self._release(slot, function.id, run_id)
             return record
         except Unavailable:
             await self._release(slot, function.id, run_id)
             raise
+
+    async def _run_queued(self, message: CallMessage, new: NewInvocation) -> RunRecord:
+        """By the queue, where it waits for a worker with room. Raises WorkerLost, NoWorker, Unavailable."""
+        future = self.mailbox.expect(message.id)
+        try:
+            await services.submit_call(self._redis, message, new.event)
+            return await self._wait(future, message.id, new.timeout_sec)
         finally:
-            self.mailbox.forget(run_id)
-            self._running_on.pop(run_id, None)
+            self.mailbox.forget(message.id)
+            self._running_on.pop(message.id, None)
 
     async def _wait(self, future: asyncio.Future[RunRecord], run_id: str, timeout_sec: int) -> RunRecord:
         """The answer. A worker begins no call after `queue_wait_sec`, and says within a beat that it has begun one:
@@ -206,23 +218,27 @@ class CallDesk:
         """Each second: who lives, and whose callers wait for a worker that has died."""
         while True:
             await asyncio.sleep(fleet.BEAT_SEC)
-            try:
-                living = await fleet.living_async(self._redis)
-            except (RedisError, OSError):
-                continue
-            alive = {worker.id for worker in living}
-            # A Redis that was started empty knows its workers again within a beat.
-            self._missed = {w: self._missed.get(w, 0) + 1 for w in {"", *self._running_on.values()} - alive}
-            if living:
-                self._workers_seen_at, self._missed[""] = time.monotonic(), 0
-            elif self._missed[""] >= _LOOKS:
-                self._workers_seen_at = 0.0
-            waiting = set(self.mailbox.waiting_ids())
-            for run_id, worker_id in self._running_on.items():
-                if self._missed.get(worker_id, 0) >= _LOOKS:
-                    self.mailbox.fail(run_id, _WorkerLostError(f"The worker {worker_id} was lost while this ran."))
-            for worker in living:
-                self._running_on |= {run["id"]: worker.id for run in worker.running if run["id"] in waiting}
+            await self._look_at_workers()
+
+    async def _look_at_workers(self) -> None:
+        try:
+            living = await fleet.living_async(self._redis)
+        except (RedisError, OSError):
+            return
+        alive = {worker.id for worker in living}
+        # A Redis that was started empty knows its workers again within a beat.
+        self._missed = {w: self._missed.get(w, 0) + 1 for w in {"", *self._running_on.values()} - alive}
+        if living:
+            self._workers_seen_at, self._missed[""] = time.monotonic(), 0
+        elif self._missed[""] >= _LOOKS:
+            self._workers_seen_at = 0.0
+        waiting = set(self.mailbox.waiting_ids())
+        for run_id, worker_id in self._running_on.items():
+            if self._missed.get(worker_id, 0) >= _LOOKS:
+                self.mailbox.fail(run_id, WorkerLost(f"The worker {worker_id} was lost while this ran."))
+        for worker in living:
+            self._running_on |= {run["id"]: worker.id for run in worker.running if run["id"] in waiting}
+        await self.lane.follow(living)
 
     async def _hear_changes(self) -> None:
         """Drop what other processes have changed. While messages may be missed, nothing is remembered for long."""
@@ -254,21 +270,8 @@ def _forget_all() -> None:
     directory.forget_all()
 
 
-class _WorkerLostError(Exception):
-    """Sent to a waiting caller whose worker's heartbeat has ended."""
-
-
 def _redis_away() -> Unavailable:
     return Unavailable("The queue (Redis) can't be reached right now. Try again.")
-
-
-def _append_record(record: RunRecord) -> None:
-    try:
-        pipeline = redis.connection().pipeline(transaction=False)
-        ledger.append(pipeline, record.to_bytes())
-        pipeline.execute()
-    except RedisError:
-        ledger.write([record])
 
 
 def _record_of_row(row: Invocation) -> RunRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -177,3 +177,8 @@ def function_id_of(reference: str) -> UUID:
     """The id that a filter's `function_id` means: an id is taken as it is, for functions that are gone have history
     too; a name is looked up. Raises FunctionNotFound."""
     return as_uuid(reference) or function_get(reference).pk
+
+
+def statuses_of(ids: Collection[UUID]) -> dict[UUID, str]:
+    """Of those that are still there. The caller sees to it that they may be seen."""
+    return dict(Invocation.objects.filter(pk__in=ids).values_list("pk", "status")) if ids else {}

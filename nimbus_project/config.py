@@ -79,6 +79,17 @@ class Config(BaseSettings):
     queue_wait_sec: float = Field(30.0, gt=0)
     """How long a synchronous call may wait for a worker before it gets 503."""
 
+    # -- the direct lane, between web processes and workers
+    direct_listen: str = ""
+    """``host:port`` (port 0: any) where a worker also takes calls from other nodes; empty: of its own node only."""
+    direct_backlog: int = Field(1000, ge=0)
+    """Calls one worker holds on the direct lane, running or waiting for a sandbox; more go by the queue. 0: all do."""
+    direct_tls_ca: Path | None = None
+    """PEM files of the operator's own authority and of this node: between nodes both ends show a certificate. Without
+    them nothing is listened to and no other node is called."""
+    direct_tls_cert: Path | None = None
+    direct_tls_key: Path | None = None
+
     # -- workers and sandboxes
     node: str = Field(default_factory=socket.gethostname)
     worker_threads: int = Field(24, ge=2, le=512)
@@ -137,13 +148,33 @@ class Config(BaseSettings):
     """A running row whose worker has not renewed it for so long goes back to the queue."""
     sweep_interval_sec: float = Field(2.0, gt=0)
 
+    # -- schedules
+    cron_grace_sec: float = Field(30.0, ge=2, le=600)
+    """Fire times that are late by no more are fired, each; from then on they count as missed, and the schedule's
+    policy decides."""
+
+    # -- retention: days that things are kept; 0: for ever
+    retention_hour: int = Field(3, ge=0, le=23)
+    """Of the day in UTC; it begins 17 minutes past."""
+    retention_invocations_days: int = Field(30, ge=0)
+    retention_logs_days: int = Field(14, ge=0)
+    """Of invocations; never longer than these."""
+    retention_dead_letters_days: int = Field(30, ge=0)
+    retention_deliveries_days: int = Field(14, ge=0)
+    """Of webhooks and events."""
+    retention_fires_days: int = Field(14, ge=0)
+    """History of schedules."""
+    retention_audit_days: int = Field(365, ge=0)
+
     # -- tests and operations
     metrics_dir: Path | None = Field(None, validation_alias=AliasChoices("PROMETHEUS_MULTIPROC_DIR"))
     """Folder where the processes of this node share their metrics (prometheus_client's own variable)."""
     docker_image_prefix: str = ""
     """Put before the runtime images' tags, e.g. a registry of the operator's."""
 
-    @field_validator("pip_config_file", "npm_config_file", mode="before")
+    @field_validator(
+        "pip_config_file", "npm_config_file", "direct_tls_ca", "direct_tls_cert", "direct_tls_key", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from triggers.api import webhooks
+from triggers.api import retention, schedules, webhooks
 
 urlpatterns: list[URLPattern] = [
+    path("schedules", schedules.SchedulesApi.as_view(), name="schedules"),
+    path("schedules/<str:reference>", schedules.ScheduleApi.as_view(), name="schedule"),
+    path("schedules/<str:reference>/pause", schedules.SchedulePauseApi.as_view(), name="schedule-pause"),
+    path("schedules/<str:reference>/resume", schedules.ScheduleResumeApi.as_view(), name="schedule-resume"),
+    path("schedules/<str:reference>/run", schedules.ScheduleRunApi.as_view(), name="schedule-run"),
+    path("schedules/<str:reference>/next", schedules.ScheduleNextApi.as_view(), name="schedule-next"),
+    path("schedules/<str:reference>/history", schedules.ScheduleHistoryApi.as_view(), name="schedule-history"),
+    path("retention/stats", retention.RetentionStatsApi.as_view(), name="retention-stats"),
+    path("retention/cleanup", retention.RetentionCleanupApi.as_view(), name="retention-cleanup"),
     path("functions/<str:reference>/webhook", webhooks.WebhookApi.as_view(), name="function-webhook"),
     path("functions/<str:reference>/webhook/enable", webhooks.WebhookEnableApi.as_view(), name="webhook-enable"),
     path("functions/<str:reference>/webhook/disable", webhooks.WebhookDisableApi.as_view(), name="webhook-disable"),

@@ -12,27 +12,45 @@ import django
 django.setup()
 
 from celery import Celery, bootsteps
+from celery.schedules import crontab
 
 from nimbus_project.config import config
-from nimbus_project.core.queue import Task, configure
+from nimbus_project.core.queue import CLOCK, Task, configure
 
+TICK_EVERY_SEC = 1.0
 ROLLOUTS_EVERY_SEC = 1.0
+LEFTOVERS_EVERY_SEC = 3600.0
 
 app = configure(Celery("nimbus"))
 app.conf.update(
     imports=["workers.tasks"],
     beat_schedule={
-        # Both go by the queue that is looked at first: a backlog must not hold up what clears it. Each look is as good
-        # as the next one, so those that nobody got to are dropped.
+        # The first three go by the queue that is looked at first: a backlog must not hold up what clears it. Each look
+        # is as good as the next one, so those that nobody got to are dropped.
+        "tick": {
+            "task": str(Task.TICK),
+            "schedule": TICK_EVERY_SEC,
+            "options": {"queue": CLOCK, "expire_seconds": 5},
+        },
         "sweep": {
             "task": str(Task.SWEEP),
             "schedule": config().sweep_interval_sec,
-            "options": {"queue": "sync", "expire_seconds": 30},
+            "options": {"queue": CLOCK, "expire_seconds": 30},
         },
         "rollouts": {
             "task": str(Task.ROLLOUTS),
             "schedule": ROLLOUTS_EVERY_SEC,
-            "options": {"queue": "sync", "expire_seconds": 5},
+            "options": {"queue": CLOCK, "expire_seconds": 5},
+        },
+        "retention": {
+            "task": str(Task.RETENTION),
+            "schedule": crontab(minute="17", hour=str(config().retention_hour)),
+            "options": {"queue": "build", "expire_seconds": 6 * 3600},
+        },
+        "leftovers": {
+            "task": str(Task.LEFTOVERS),
+            "schedule": LEFTOVERS_EVERY_SEC,
+            "options": {"queue": "build", "expire_seconds": LEFTOVERS_EVERY_SEC},
         },
     },
     beat_max_loop_interval=1,
@@ -58,4 +76,25 @@ class Sandboxes(bootsteps.StartStopStep):
     terminate = stop
 
 
+class Clock(bootsteps.StartStopStep):
+    """This process's hand for the clock, up as long as its sandboxes are."""
+
+    requires = (Sandboxes,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        from workers.clock import ClockHand
+
+        super().__init__(parent, **options)
+        self._hand = ClockHand(parent.app.tasks)
+
+    def start(self, parent: Any) -> None:
+        self._hand.start()
+
+    def stop(self, parent: Any) -> None:
+        self._hand.stop()
+
+    terminate = stop
+
+
 app.steps["worker"].add(Sandboxes)
+app.steps["worker"].add(Clock)

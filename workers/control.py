@@ -67,5 +67,7 @@ class ControlListener:
         order = orjson.loads(data)
         if "cancel" in order:
             self._worker.pool.cancel(order["cancel"])
+        if "settle" in order:
+            self._worker.scribe.settle(order["settle"])
         if "evict" in order:
             self._worker.evict(order["evict"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -12,11 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nimbus_project.core import unix_socket
 from workers.frames import PROTOCOL, ConnectionEnded, FrameError, FrameStream, Kind
 from workers.sandbox import SandboxError
 
-_LONGEST_PATH = 100
-"""Bytes; a socket's address holds 104 to 108, as the system likes."""
 _LOOK_SEC = 0.05
 """How often `admit` asks whether the runner is still there."""
 
@@ -39,7 +37,7 @@ class Doorway:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            _bind(self._socket, path)
+            unix_socket.bind(self._socket, path)
             path.chmod(mode)
             self._socket.listen(1)
         except OSError:
@@ -84,18 +82,6 @@ class Doorway:
             why = gone() if gone else None
             if why:
                 raise SandboxError(f"The sandbox did not start: {why}.")
-
-
-def _bind(sock: socket.socket, path: Path) -> None:
-    """Bind, also where the path is longer than a socket's address: then by way of the folder's descriptor."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH or not Path("/proc/self/fd").is_dir():
-        sock.bind(str(path))
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
 
 
 def _read_hello(stream: FrameStream, deadline: float) -> Hello:

@@ -11,13 +11,14 @@ from redis.exceptions import RedisError
 
 from functions.configuration import SecretUnreadable
 from functions.spec import FunctionSpec
-from invocations import ledger, results, slots
-from invocations.outcome import ErrorType, Fault, Outcome, StartKind, Status
+from invocations import results, slots
+from invocations.outcome import Outcome, StartKind
 from invocations.record import CallMessage, RunRecord, record_of
-from nimbus_project.core import metrics
 from nimbus_project.core.logging import request_id_var
 from workers.logship import RunLog
 from workers.sandbox import Call, SandboxError
+from workers.tally import count
+from workers.unrun import as_told, deleted, unavailable
 
 if TYPE_CHECKING:
     from workers.worker import Worker
@@ -35,7 +36,7 @@ def run_call(worker: Worker, wire: dict[str, Any], event_text: str) -> None:
     event = event_text.encode()
     run_log = worker.shipper.open(call.id, call.function_id)
     started_ms = time.time() * 1000
-    worker.calls[call.id] = _as_told(call, started_ms)
+    worker.calls[call.id] = as_told(call, started_ms)
     try:
         start, outcome = _serve_call(worker, call, event, started_ms, run_log)
     except Exception:
@@ -101,13 +102,12 @@ def run(
 
 
 def _deliver(worker: Worker, call: CallMessage, record: RunRecord, run_log: RunLog) -> None:
-    """Record and answer in one round trip, the record first. A Redis that is away is waited for a few seconds; what
-    can't be left there goes to the database at once."""
+    """The record first, then the answer. A Redis that is away is waited for a few seconds."""
     data = record.to_bytes()
+    worker.keep(record)
     for _ in range(DELIVERY_TRIES):
         try:
             pipeline = worker.client.pipeline(transaction=False)
-            ledger.append(pipeline, data)
             results.append(pipeline, call.reply_to, data)
             if call.slot:
                 pipeline.zrem(slots.key(call.function_id), call.id)
@@ -117,44 +117,3 @@ def _deliver(worker: Worker, call: CallMessage, record: RunRecord, run_log: RunL
         except RedisError:
             log.warning("answer can't be delivered yet: Redis is away")
             time.sleep(DELIVERY_WAIT_SEC)
-    ledger.write([record])
-
-
-def _as_told(call: CallMessage, started_ms: float) -> dict[str, Any]:
-    return {
-        "id": call.id,
-        "request_id": call.request_id,
-        "function_id": call.function_id,
-        "function_name": call.function_name,
-        "version": call.version,
-        "trigger_type": call.trigger_type,
-        "started_ms": started_ms,
-    }
-
-
-def unavailable(error: str) -> Outcome:
-    return Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=error, error_type=ErrorType.SANDBOX_UNAVAILABLE)
-
-
-def deleted(name: str, version: int, environment: str) -> Outcome:
-    what = f"The function {name} (version {version})" + (f" or its environment {environment}" if environment else "")
-    return Outcome(
-        status=Status.FAILED,
-        fault=Fault.CALLER,
-        error=f"{what} was deleted before this could run.",
-        error_type="FunctionDeleted",
-    )
-
-
-def count(function: str, runtime: str, start: StartKind | None, outcome: Outcome) -> None:
-    metrics.INVOCATIONS.labels(function, runtime, outcome.status).inc()
-    if not outcome.ok:
-        metrics.ERRORS.labels(function, outcome.error_type).inc()
-    if start is None:
-        return
-    cold = start is StartKind.COLD
-    metrics.DURATION.labels(function, runtime, str(cold).lower()).observe(outcome.duration_ms)
-    if cold:
-        metrics.COLD_STARTS.labels(function, runtime).inc()
-    elif start is StartKind.WARM:
-        metrics.WARM_STARTS.labels(function, runtime).inc()

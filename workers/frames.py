@@ -6,6 +6,7 @@ Knows the shape of frames, not their order.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -122,6 +123,10 @@ class FrameStream:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
+        self._unsent = memoryview(b"")
+        self._large: bytearray | None = None
+        """A frame above the buffer that `take` has a part of."""
+        self._large_end = 0
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
@@ -154,6 +159,75 @@ class FrameStream:
         self._start += length
         return frame
 
+    # -- the same without waiting, for an event loop that knows when the descriptor is ready
+
+    def fileno(self) -> int:
+        """Of the socket; -1 when it is closed."""
+        return self._socket.fileno()
+
+    def post(self, kind: Kind, head: Mapping[str, object], body: bytes) -> bool:
+        """Send what the socket takes now; True when that was all, else `push` on. Raises ConnectionEnded, ValueError
+        (too large)."""
+        prefix = encode_prefix(kind, head, len(body))
+        if self._socket.gettimeout() is None:
+            self._socket.setblocking(False)
+        self._unsent = memoryview(prefix + body)
+        return self.push()
+
+    def push(self) -> bool:
+        """Send more of what `post` could not. True when that was all. Raises ConnectionEnded."""
+        unsent = self._unsent
+        try:
+            while unsent:
+                unsent = unsent[os.write(self._socket.fileno(), unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ConnectionEnded(str(error)) from None
+        self._unsent = unsent
+        return not unsent
+
+    def take(self) -> Frame | None:
+        """The next frame if it is whole by now. Raises ConnectionEnded, FrameError."""
+        while True:
+            have = self._end - self._start
+            if self._large is None and have >= _PREFIX.size:
+                length = frame_bytes(self._view[self._start : self._end])
+                if length <= have:
+                    frame = decode(self._view[self._start : self._start + length])
+                    self._start += length
+                    return frame
+                if length > BUFFER_BYTES:
+                    self._large = bytearray(length)
+                    self._large[:have] = self._view[self._start : self._end]
+                    self._large_end, self._start, self._end = have, 0, 0
+            if not self._take_more():
+                return None
+            if self._large is not None and self._large_end == len(self._large):
+                whole, self._large = self._large, None
+                return decode(whole)
+
+    def _take_more(self) -> bool:
+        """Read what is there. False when that is nothing."""
+        if self._large is not None:
+            view = memoryview(self._large)[self._large_end :]
+        else:
+            self._make_room()
+            view = self._view[self._end :]
+        try:
+            count = os.readv(self._socket.fileno(), [view])
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ConnectionEnded(str(error)) from None
+        if not count:
+            raise ConnectionEnded("end of file")
+        if self._large is not None:
+            self._large_end += count
+        else:
+            self._end += count
+        return True
+
     def idle(self) -> bool:
         """Nothing has arrived and the other side has not hung up."""
         return self._start == self._end and not self._poll.poll(0)
@@ -168,13 +242,16 @@ class FrameStream:
         self._socket.close()
 
     def _fill(self, deadline: float) -> None:
+        self._make_room()
+        self._end += self._read_into(self._view[self._end :], deadline)
+
+    def _make_room(self) -> None:
         if self._start == self._end:
             self._start = self._end = 0
         elif self._start:
             rest = self._end - self._start
             self._view[:rest] = bytes(self._view[self._start : self._end])
             self._start, self._end = 0, rest
-        self._end += self._read_into(self._view[self._end :], deadline)
 
     def _receive_large(self, length: int, deadline: float) -> Frame:
         data = bytearray(length)

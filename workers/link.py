@@ -6,7 +6,6 @@ It keeps the conversation of `runtimes/PROTOCOL.md`, believes nothing, and turns
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -16,8 +15,10 @@ from pathlib import Path
 import orjson
 
 from functions.spec import ArtifactKind, FunctionSpec
-from invocations.outcome import ErrorType, Fault, Outcome, Status
-from workers.frames import EXIT_DISCONNECTED, ConnectionEnded, Frame, FrameError, FrameStream, Kind
+from invocations.outcome import ErrorType, Fault, LogLine, Outcome, Status
+from workers.exchange import Exchange, invoke_head, ran_out_of_time
+from workers.frames import ConnectionEnded, Frame, FrameError, FrameStream, Kind
+from workers.link_ends import Death, dead_outcome, failed, number, since, timed_out
 from workers.link_logs import CallLogs, clean
 from workers.sandbox import Call, LogSink, SandboxError, Stage
 
@@ -25,8 +26,6 @@ _ERROR_BYTES = 66 * 1024
 _TYPE_CHARS = 200
 _FRAMES = 100
 _FRAME_CHARS = 4096
-_EARLY_SEC = 0.25
-"""A runner may end a call so long before its deadline and say that its time was over."""
 _BROKEN_LINK = (TimeoutError, ConnectionEnded, FrameError)
 
 
@@ -36,15 +35,6 @@ class Limits:
 
     result_bytes: int
     log_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Death:
-    """How a runner ended. All empty: it is still there, or nobody knows."""
-
-    out_of_memory: bool = False
-    exit_code: int | None = None
-    signal: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +67,8 @@ class LinkedSandbox(ABC):
         self.runtime = runtime
         self.memory_mb = memory_mb
         self.network = network
-        self._limits = limits
-        self._stream = stream
+        self.limits = limits
+        self.stream = stream
         self._state = threading.Lock()
         self._ending = threading.Lock()
         self._busy = False
@@ -113,7 +103,7 @@ class LinkedSandbox(ABC):
         # Under the lock: the pool asks while a caller begins. Two polls of one stream at once are an error to Python,
         # and an answer that came between the looks at `_busy` and the stream would pass for one nobody asked for.
         with self._state:
-            if not self._dead and not self._busy and not self._stream.idle():
+            if not self._dead and not self._busy and not self.stream.idle():
                 self._dead = True  # it hung up, or spoke without being asked
             return not self._dead
 
@@ -128,51 +118,55 @@ class LinkedSandbox(ABC):
             self._fit(spec.memory_mb)
             self.memory_mb = spec.memory_mb
         kind = self._staged(spec)
-        if not self._enter():
+        if not self.enter():
             raise SandboxError("The sandbox died before it was used.")
-        logs = CallLogs(self._limits.log_bytes, on_log)
+        logs = CallLogs(self.limits.log_bytes, on_log)
         started = time.monotonic()
         outcome: Outcome | None
         try:
-            self._stream.send(Kind.LOAD, self._load_head(spec, kind), spec.artifact, deadline)
+            self.stream.send(Kind.LOAD, self._load_head(spec, kind), spec.artifact, deadline)
             outcome = self._loaded(self._answer(Kind.LOADED, None, deadline, logs))
         except _BROKEN_LINK as error:
-            outcome = self._end(error, round(deadline - started), loading=True)
+            outcome = self.end(error, round(deadline - started), loading=True)
         except ValueError as error:
             raise SandboxError(f"The code can't be sent to a sandbox: {error}.") from None
         finally:
-            self._leave()
+            self.leave()
         if outcome is None:
             self._load_logs = logs
             return None
         self._dead = True
-        return replace(outcome, duration_ms=_since(started), logs=tuple(logs.lines))
+        return replace(outcome, duration_ms=since(started), logs=tuple(logs.lines))
 
     def invoke(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Outcome:
         """See `Sandbox.invoke`."""
-        if not self._enter():
-            return self._unusable()
-        logs, self._load_logs = CallLogs(self._limits.log_bytes, on_log, after=self._load_logs), None
+        if not self.enter():
+            return self.unusable()
+        logs, self._load_logs = CallLogs(self.limits.log_bytes, on_log, after=self._load_logs), None
         started = time.monotonic()
         try:
-            self._stream.send(Kind.INVOKE, _invoke_head(call, deadline - started), event, deadline)
+            self.stream.send(Kind.INVOKE, invoke_head(call, deadline - started), event, deadline)
             frame = self._answer(Kind.RESULT, call.invocation_id, deadline, logs)
-            outcome = self._finished(frame)
-            if _ran_out_of_time(frame, deadline):
-                outcome = _timeout(round(deadline - started), loading=False)
+            outcome = self.finished(frame)
+            if ran_out_of_time(frame, deadline):
+                outcome = timed_out(round(deadline - started), loading=False)
         except _BROKEN_LINK as error:
-            outcome = self._end(error, round(deadline - started), loading=False)
+            outcome = self.end(error, round(deadline - started), loading=False)
         except ValueError as error:
-            outcome = _failed("EventTooLarge", f"The event is too large: {error}.", fault=Fault.CALLER)
+            outcome = failed("EventTooLarge", f"The event is too large: {error}.", fault=Fault.CALLER)
         finally:
-            self._leave()
-        return replace(outcome, duration_ms=_since(started), logs=tuple(logs.lines))
+            self.leave()
+        return replace(outcome, duration_ms=since(started), logs=tuple(logs.lines))
+
+    def exchange(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Exchange:
+        """See `Sandbox.exchange`."""
+        return Exchange(self, call, event, deadline, on_log)
 
     def destroy(self) -> None:
         """See `Sandbox.destroy`."""
         with self._state:
             self._destroyed = self._dead = True
-        self._stream.shutdown()
+        self.stream.shutdown()
         self._kill()
         with self._ending:
             if self._cleaned:
@@ -181,29 +175,34 @@ class LinkedSandbox(ABC):
             self._cleaned = True
         with self._state:
             if not self._busy:
-                self._stream.close()
+                self.stream.close()
 
-    # -- the conversation
+    # -- the conversation; its steps are also those of an Exchange
 
-    def _enter(self) -> bool:
+    def enter(self) -> bool:
         """Take the stream for one exchange; False when the sandbox is dead."""
         with self._state:
-            if self._dead or not self._stream.idle():
+            if self._dead or not self.stream.idle():
                 self._dead = True
                 return False
             self._busy = True
             return True
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         with self._state:
             self._busy = False
             if self._cleaned:
-                self._stream.close()
+                self.stream.close()
+
+    def take_load_logs(self) -> CallLogs | None:
+        """What the load printed, for the first call."""
+        logs, self._load_logs = self._load_logs, None
+        return logs
 
     def _answer(self, expected: Kind, call_id: str | None, deadline: float, logs: CallLogs) -> Frame:
         """Read LOG frames until the answer: the expected kind or a FAULT, of this very call."""
         while True:
-            frame = self._stream.receive(deadline)
+            frame = self.stream.receive(deadline)
             if frame.head.get("id") != call_id:
                 raise FrameError(f"a {frame.kind.name} frame was of another call")
             if frame.kind is expected or frame.kind is Kind.FAULT:
@@ -233,25 +232,28 @@ class LinkedSandbox(ABC):
             "function_id": spec.function_id,
             "memory_mb": spec.memory_mb,
             "timeout_sec": spec.timeout_sec,
-            "max_result_bytes": self._limits.result_bytes,
-            "max_log_bytes": self._limits.log_bytes,
+            "max_result_bytes": self.limits.result_bytes,
+            "max_log_bytes": self.limits.log_bytes,
         }
 
     def _loaded(self, frame: Frame) -> Outcome | None:
         return None if frame.kind is Kind.LOADED else self._fault(frame)
 
-    def _finished(self, frame: Frame) -> Outcome:
+    def finished(self, frame: Frame, duration_ms: float = 0.0, logs: tuple[LogLine, ...] = ()) -> Outcome:
+        """What a RESULT or FAULT frame says. Made whole at once for a success: `replace` costs more than all else."""
         if frame.kind is Kind.FAULT:
             return self._fault(frame)
-        memory = _number(frame.head.get("memory_mb"))
-        if len(frame.body) > self._limits.result_bytes:
-            text = f"The result has {len(frame.body)} bytes; at most {self._limits.result_bytes} are allowed."
-            return _failed(ErrorType.RESULT_TOO_LARGE, text, memory=memory)
+        memory = number(frame.head.get("memory_mb"))
+        if len(frame.body) > self.limits.result_bytes:
+            text = f"The result has {len(frame.body)} bytes; at most {self.limits.result_bytes} are allowed."
+            return failed(ErrorType.RESULT_TOO_LARGE, text, memory=memory)
         try:
             orjson.loads(frame.body)
         except orjson.JSONDecodeError as error:
-            return _failed(ErrorType.RESULT_NOT_JSON, f"The result is not valid JSON: {error}.", memory=memory)
-        return Outcome(status=Status.SUCCESS, output=frame.body, memory_used_mb=memory)
+            return failed(ErrorType.RESULT_NOT_JSON, f"The result is not valid JSON: {error}.", memory=memory)
+        return Outcome(
+            status=Status.SUCCESS, output=frame.body, memory_used_mb=memory, duration_ms=duration_ms, logs=logs
+        )
 
     def _fault(self, frame: Frame) -> Outcome:
         """What a FAULT frame says, bounded; a fatal one ends the sandbox."""
@@ -265,12 +267,12 @@ class LinkedSandbox(ABC):
             error=clean(frame.head.get("error"), _ERROR_BYTES),
             error_type=clean(frame.head.get("error_type"), _TYPE_CHARS) or "Error",
             stack_trace=tuple(clean(line, _FRAME_CHARS) for line in trace[:_FRAMES]) if isinstance(trace, list) else (),
-            memory_used_mb=_number(frame.head.get("memory_mb")),
+            memory_used_mb=number(frame.head.get("memory_mb")),
         )
 
     # -- bad ends
 
-    def _end(self, error: Exception, allowed_sec: int, *, loading: bool) -> Outcome:
+    def end(self, error: Exception, allowed_sec: int, *, loading: bool) -> Outcome:
         """The Outcome of a conversation that broke off. The sandbox is dead afterwards."""
         self._dead = True
         if self._destroyed:
@@ -278,82 +280,17 @@ class LinkedSandbox(ABC):
             return Outcome(status=Status.CANCELLED, fault=Fault.CALLER, error=text, error_type=ErrorType.CANCELLED)
         if isinstance(error, TimeoutError):
             self._kill()
-            return _timeout(allowed_sec, loading=loading)
+            return timed_out(allowed_sec, loading=loading)
         if isinstance(error, FrameError):
             self._kill()
             text = f"The function disturbed the runtime's connection to the platform: {error}."
-            return _failed(ErrorType.PROTOCOL_VIOLATION, text)
+            return failed(ErrorType.PROTOCOL_VIOLATION, text)
         death = self._post_mortem()
         self._kill()
-        return _dead_outcome(death, self.memory_mb, "was loaded" if loading else "returned")
+        return dead_outcome(death, self.memory_mb, "was loaded" if loading else "returned")
 
-    def _unusable(self) -> Outcome:
+    def unusable(self) -> Outcome:
         if self._destroyed:
-            return self._end(ConnectionEnded(), 0, loading=False)
+            return self.end(ConnectionEnded(), 0, loading=False)
         text = "The sandbox died before the run began. Try again."
-        return _failed(ErrorType.SANDBOX_UNAVAILABLE, text, fault=Fault.PLATFORM)
-
-
-def _invoke_head(call: Call, remaining_sec: float) -> dict[str, object]:
-    return {
-        "id": call.invocation_id,
-        "request_id": call.request_id,
-        "remaining_ms": max(0, int(remaining_sec * 1000)),
-        "attempt": call.attempt,
-        "alias": call.alias,
-        "trigger_type": call.trigger_type,
-    }
-
-
-def _ran_out_of_time(frame: Frame, deadline: float) -> bool:
-    """Whether the runner has ended the call because its time was over, and it was."""
-    ended = frame.kind is Kind.FAULT and frame.head.get("timed_out") is True
-    return ended and deadline - time.monotonic() < _EARLY_SEC
-
-
-def _timeout(allowed_sec: int, *, loading: bool) -> Outcome:
-    what, advice = ("The function did not return", "Raise timeout_sec or do less in one call.")
-    if loading:
-        what, advice = ("The function's code did not finish loading", "Do less at import, outside of the handler.")
-    text = f"{what} within {allowed_sec} s and was stopped. {advice}"
-    return Outcome(status=Status.TIMEOUT, fault=Fault.FUNCTION, error=text, error_type=ErrorType.TIMEOUT)
-
-
-def _dead_outcome(death: Death, memory_mb: int, before: str) -> Outcome:
-    """`before`: what the process should have lived to see."""
-    if death.out_of_memory:
-        text = f"The function used more than its {memory_mb} MB of memory and was stopped. Raise memory_mb or use less."
-        return _failed(ErrorType.OUT_OF_MEMORY, text, memory=float(memory_mb))
-    if death.signal is not None:
-        text = f"The process was ended by {_signal_name(death.signal)} before the function {before}."
-        return _failed(ErrorType.PROCESS_CRASHED, text)
-    if death.exit_code not in (None, EXIT_DISCONNECTED):
-        text = (
-            f"The process exited with code {death.exit_code} before the function {before}. "
-            "A handler returns its result and leaves the process running."
-        )
-        return _failed(ErrorType.PROCESS_EXITED, text)
-    text = f"The function closed the runtime's connection to the platform before it {before}."
-    return _failed(ErrorType.PROTOCOL_VIOLATION, text)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _failed(error_type: str, error: str, *, fault: Fault = Fault.FUNCTION, memory: float | None = None) -> Outcome:
-    return Outcome(status=Status.FAILED, fault=fault, error=error, error_type=str(error_type), memory_used_mb=memory)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
-        return round(float(value), 2)
-    return None
-
-
-def _since(started: float) -> float:
-    """Milliseconds since a point of `time.monotonic()`."""
-    return round((time.monotonic() - started) * 1000, 3)
+        return failed(ErrorType.SANDBOX_UNAVAILABLE, text, fault=Fault.PLATFORM)

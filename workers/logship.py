@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 
 import orjson
 from redis import Redis
 from redis.exceptions import RedisError
 
+from invocations import slots
 from invocations.outcome import LogLine
 from nimbus_project.core.redis import LINES, LOGS
 
 log = logging.getLogger("nimbus.logship")
 
 SHIP_EVERY_SEC = 0.1
+ENDED_AT_ONCE = 100
 KEPT_SEC = 900
 """Live lines of a run whose worker died disappear after this."""
 
@@ -57,6 +61,8 @@ class LogShipper:
         self._client = client
         self._lock = threading.Lock()
         self._dirty: dict[str, RunLog] = {}
+        self._ended: deque[tuple[RunLog, str, str]] = deque()
+        self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="nimbus-logship", daemon=True)
 
@@ -65,6 +71,7 @@ class LogShipper:
 
     def stop(self) -> None:
         self._stop.set()
+        self._wake.set()
         self._thread.join(5)
 
     def open(self, invocation_id: str, function_id: str) -> RunLog:
@@ -79,17 +86,36 @@ class LogShipper:
             if run.lines or always:
                 pipeline.publish(LOGS + run.function_id, message(run, status))
 
+    def end_later(self, run: RunLog, status: str, slot_of: str) -> None:
+        """`end` for who must not wait for Redis; also gives back the run's slot of `slot_of`, if that is not empty."""
+        self._ended.append((run, status, slot_of))
+        self._wake.set()
+
     def _note(self, run: RunLog) -> None:
         self._dirty[run.invocation_id] = run
 
     def _work(self) -> None:
-        while not self._stop.wait(SHIP_EVERY_SEC):
-            if not self._dirty:
-                continue
+        shipped_at = 0.0
+        while not self._stop.is_set():
+            self._wake.wait(SHIP_EVERY_SEC)
+            self._wake.clear()
             try:
-                self._ship()
+                self._end_some()
+                if self._dirty and time.monotonic() - shipped_at >= SHIP_EVERY_SEC:
+                    shipped_at = time.monotonic()
+                    self._ship()
             except RedisError:
                 log.warning("live logs can't be shipped: Redis is away")
+
+    def _end_some(self) -> None:
+        while self._ended:
+            pipeline = self._client.pipeline(transaction=False)
+            for _ in range(min(len(self._ended), ENDED_AT_ONCE)):
+                run, status, slot_of = self._ended.popleft()
+                self.end(pipeline, run, status, always=False)
+                if slot_of:
+                    pipeline.zrem(slots.key(slot_of), run.invocation_id)
+            pipeline.execute()
 
     def _ship(self) -> None:
         # Under the lock, so that no lines arrive after the run's end was announced.

@@ -26,6 +26,8 @@ from workers.logship import RunLog
 from workers.outage import Outage
 from workers.sandbox import Call
 from workers.takers import Took
+from workers.tally import count
+from workers.unrun import deleted, unavailable
 
 if TYPE_CHECKING:
     from workers.worker import Worker
@@ -95,7 +97,7 @@ def _run(worker: Worker, row: Invocation) -> None:
     # The heart renews the lease meanwhile: a row whose end is being recorded is still this worker's.
     if _finish(worker, row, outcome, start):
         _announce_end(worker, outcome, run_log)
-        executor.count(row.function_name, row.runtime, start, outcome)
+        count(row.function_name, row.runtime, start, outcome)
 
 
 def _outcome_of(worker: Worker, row: Invocation, run_log: RunLog) -> tuple[StartKind | None, Outcome]:
@@ -105,9 +107,9 @@ def _outcome_of(worker: Worker, row: Invocation, run_log: RunLog) -> tuple[Start
         if not outage_of(error):
             log.exception("a queued run has no specification", extra={"invocation_id": str(row.pk)})
         close_old_connections()
-        return None, executor.unavailable("The worker could not read what to run. Its log says why.")
+        return None, unavailable("The worker could not read what to run. Its log says why.")
     if spec is None:
-        return None, executor.deleted(row.function_name, row.version, row.environment)
+        return None, deleted(row.function_name, row.version, row.environment)
     if isinstance(spec, Outcome):
         return None, spec
     context = Call(

@@ -22,6 +22,21 @@ LogSink = Callable[[LogLine], None]
 """Called on the invoking thread for every line, as it arrives."""
 
 
+class Exchange(Protocol):
+    """One run under way in a sandbox; see `workers.exchange`. Raises `workers.exchange.Broken`."""
+
+    @property
+    def is_sent(self) -> bool: ...
+
+    def fileno(self) -> int: ...
+
+    def begin(self) -> Outcome | None: ...
+
+    def proceed(self) -> Outcome | None: ...
+
+    def break_off(self, error: Exception) -> Outcome: ...
+
+
 class SandboxError(Exception):
     """The engine could not do what it should: no image, no memory, no answer. The platform's fault."""
 
@@ -67,6 +82,9 @@ class Sandbox(Protocol):
         Past `deadline` the runner is killed and the Outcome is a timeout, returned at once (the clean-up
         goes on in the background). Never raises for what user code did.
         """
+
+    def exchange(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Exchange:
+        """As `invoke`, for an event loop: nothing of it waits."""
 
     def destroy(self) -> None:
         """End it, whatever it does. Idempotent; returns when the runner cannot run any more code."""

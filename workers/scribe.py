@@ -1,31 +1,40 @@
-"""The scribe: this worker's thread that moves finished runs from the ledger's stream into the database."""
+"""The scribe: this worker's thread that moves finished runs from the journal into the database."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from pathlib import Path
 
 from django.db import DatabaseError, close_old_connections
 from redis import Redis
 from redis.exceptions import RedisError
 
-from invocations import ledger
+from invocations import ledger, rows
+from invocations.journal import READ_BYTES, Journal, Position, abandoned
 
 log = logging.getLogger("nimbus.scribe")
 
-GATHER_SEC = 0.05
+GATHER_SEC = 0.1
 """Between two batches: what arrives meanwhile is written at once."""
-BLOCK_MS = 1000
-TAKE_OVER_EVERY_SEC = 5.0
+TAKE_OVER_EVERY_SEC = 2.0
+AWAY_SEC = 0.5
+"""Between two tries while the database is away."""
 
 
 class Scribe:
     """Runs until stopped; a last time after that."""
 
-    def __init__(self, client: Redis, name: str) -> None:
+    def __init__(self, client: Redis, folder: Path, name: str) -> None:
+        """Raises OSError when the journal can't be written."""
+        self.journal = Journal(folder, name, rows.HEADING)
+        self._folder = folder
         self._client = client
-        self._name = name
+        self._reader = self.journal.reader()
+        self._asked: list[tuple[Position, str]] = []
+        """Who waits until which position is in the database."""
+        self._hurry = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="nimbus-scribe", daemon=True)
 
@@ -34,31 +43,65 @@ class Scribe:
 
     def stop(self) -> None:
         self._stop.set()
+        self._hurry.set()
+        self.journal.news.set()
         self._thread.join(10)
+        self.journal.close(self._reader.done)
+
+    def settle(self, key: str) -> None:
+        """Answer under this key when all that was written so far is in the database. From any thread."""
+        self._asked.append((self.journal.end, key))
+        self._hurry.set()
+        self.journal.news.set()
 
     def _work(self) -> None:
         took_over_at = 0.0
         while not self._stop.is_set():
             if time.monotonic() - took_over_at > TAKE_OVER_EVERY_SEC:
                 took_over_at = time.monotonic()
-                self._try_take_over()
-            if self._try_write(BLOCK_MS):
-                self._stop.wait(GATHER_SEC)
-        self._try_write(1)
+                self._take_over()
+            self.journal.news.wait(TAKE_OVER_EVERY_SEC)
+            self._hurry.wait(GATHER_SEC)
+            self._hurry.clear()
+            self.journal.news.clear()
+            self._write_all()
+        self._write_all()
+        close_old_connections()
 
-    def _try_take_over(self) -> None:
+    def _write_all(self) -> None:
+        """What is there now; what arrives meanwhile is the next round's, or each would be of a few records."""
         try:
-            ledger.take_over_abandoned(self._client, self._name)
-        except (RedisError, DatabaseError) as error:
-            log.warning("abandoned records can't be written yet", extra={"reason": str(error)})
-
-    def _try_write(self, block_ms: int) -> int:
-        try:
-            return ledger.drain_once(self._client, self._name, block_ms=block_ms)
-        except (RedisError, DatabaseError) as error:
-            # What was read stays pending in the group and is taken over later, by this writer or another.
+            while (batch := self._reader.batch())[1]:
+                ledger.store(*batch)
+                self._reader.advance()
+                self._answer()
+                if len(batch[1]) < READ_BYTES // 2 and not self._stop.is_set():
+                    break
+            self._answer()
+        except DatabaseError as error:
             log.warning("records can't be written yet", extra={"reason": str(error)})
-            self._stop.wait(0.5)
-            return 0
+            self.journal.news.set()
+            self._stop.wait(AWAY_SEC)
+        finally:
+            close_old_connections()
+
+    def _answer(self) -> None:
+        done = self._reader.done
+        for request in [request for request in self._asked if request[0] <= done]:
+            self._asked.remove(request)
+            try:
+                ledger.tell_settled(self._client, request[1])
+            except RedisError:
+                log.warning("nobody can be told that records are written: Redis is away")
+
+    def _take_over(self) -> None:
+        """What workers have left that died."""
+        try:
+            for reader in abandoned(self._folder):
+                while (batch := reader.batch())[1]:
+                    ledger.store(*batch)
+                    reader.advance()
+        except (DatabaseError, OSError) as error:
+            log.warning("a dead worker's records can't be written yet", extra={"reason": str(error)})
         finally:
             close_old_connections()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from functions import rollouts
+from django.utils import timezone
+
+from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
+from triggers import firing, retention
 from workers import builder, executor, queued, reaper
 from workers.celery import app
 from workers.worker import current
@@ -39,3 +43,18 @@ def sweep() -> None:
 @app.task(name=str(Task.ROLLOUTS))
 def advance_rollouts() -> None:
     rollouts.advance_all()
+
+
+@app.task(name=str(Task.TICK))
+def tick() -> None:
+    firing.tick(timezone.now())
+
+
+@app.task(name=str(Task.RETENTION))
+def go_on_pruning(older_than_days: int | None = None, tables: Collection[str] = retention.NAMES) -> None:
+    retention.go_on(older_than_days, tables)
+
+
+@app.task(name=str(Task.LEFTOVERS))
+def drop_leftovers() -> None:
+    leftovers.drop_all()

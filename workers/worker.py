@@ -20,12 +20,15 @@ from functions.selectors import spec_get
 from functions.spec import FunctionSpec
 from invocations import backlog, lifecycle
 from invocations.models import Invocation
+from invocations.record import RunRecord
+from invocations.rows import lines_of
 from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
 from nimbus_project.core.unforeseen import outage_of
 from workers import queued
 from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
+from workers.direct import DirectServer
 from workers.drivers.choice import make_driver, make_toolchains
 from workers.heart import Heart
 from workers.held_slots import HeldSlots
@@ -37,6 +40,10 @@ from workers.specs import Specs
 from workers.takers import Takers
 
 log = logging.getLogger("nimbus.worker")
+
+JOURNALS = "journal"
+SOCKETS = "direct"
+"""Folders under the node's own."""
 
 
 class Worker:
@@ -69,15 +76,21 @@ class Worker:
         """Queued runs under way, whose leases the heart renews."""
         self.builds: dict[str, BuildTask] = {}
         self.specs = Specs(spec_get, self._outgrow)
+        self.direct = DirectServer(
+            self,
+            settings.var_dir.absolute() / SOCKETS / f"{self.id}.sock",
+            settings,
+        )
         self._heart = Heart(self)
         self._control = ControlListener(self)
-        self._scribe = Scribe(self.client, self.id)
+        self.scribe = Scribe(self.client, settings.var_dir.absolute() / JOURNALS, self.id)
 
     def open(self) -> None:
         removed = self.driver.sweep()
         self.shipper.start()
-        self._scribe.start()
+        self.scribe.start()
         self._control.start()
+        self.direct.start()
         self._heart.start()
         self.takers.start()
         log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
@@ -87,7 +100,7 @@ class Worker:
         self.draining.set()
         self.takers.stop()
         until = time.monotonic() + self.settings.drain_grace_sec
-        while (self.calls or self.invocations) and time.monotonic() < until:
+        while (self.calls or self.invocations or self.direct.runs) and time.monotonic() < until:
             time.sleep(0.02)
         self.closed.set()
         self._give_back()
@@ -99,7 +112,8 @@ class Worker:
         self.driver.close()
         self._control.stop()
         self._heart.stop()
-        self._scribe.stop()
+        self.direct.stop()
+        self.scribe.stop()
         self.shipper.stop()
         log.info("worker stopped", extra={"worker_id": self.id})
 
@@ -114,8 +128,17 @@ class Worker:
                 log.warning("runs can't be given back: the database is away")
                 return
 
+    def keep(self, record: RunRecord) -> None:
+        """Write a finished run down, before its answer is sent. A disk that takes no more costs the record, not the
+        answer."""
+        try:
+            self.scribe.journal.append(lines_of(record))
+        except OSError:
+            log.exception("a record is lost: the journal can't be written")
+
     def state(self) -> fleet.WorkerState:
         """The next heartbeat."""
+        pool = asdict(self.pool.stats())
         return fleet.WorkerState(
             id=self.id,
             node=self.settings.node,
@@ -123,8 +146,10 @@ class Worker:
             driver=self.driver.name,
             started_at=self._heart.started_at,
             threads=self.threads,
-            running=list(self.calls.values()),
-            pool=asdict(self.pool.stats()),
+            running=[*self.calls.values(), *(run.as_told() for run in self.direct.running())],
+            pool=pool,
+            direct=self.direct.address,
+            warm=pool.pop("loaded"),
         )
 
     def _outgrow(self, spec: FunctionSpec) -> None:

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from functions import input_schema
+from functions import cron, input_schema
 from functions.models import Function, FunctionStatus, FunctionVersion, HttpAuth, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
@@ -100,6 +100,21 @@ def handler_name(*, required: bool = True) -> TextField:
     )
 
 
+def cron_expression() -> TextField:
+    return TextField(
+        required=False,
+        allow_blank=True,
+        max_length=255,
+        validators=[cron.check_expression],
+        help_text="when it runs by itself: 5 fields, or 6 with seconds first; empty: not",
+    )
+
+
+def cron_timezone() -> TextField:
+    about = "of the cron_expression, such as Europe/Berlin; UTC"
+    return TextField(required=False, max_length=64, validators=[cron.check_timezone], help_text=about)
+
+
 class FunctionConfigSerializer(serializers.Serializer):
     """What both creating and updating take."""
 
@@ -124,6 +139,8 @@ class FunctionConfigSerializer(serializers.Serializer):
         required=False, choices=HttpAuth.choices, help_text="who may call http_path: everybody, or who may invoke"
     )
     cors = CorsSerializer(required=False, allow_null=True, help_text="pages of other sites that may call http_path")
+    cron_expression = cron_expression()
+    cron_timezone = cron_timezone()
     code = CodeField(required=False, help_text="one source file")
     binary = Base64Field(required=False, help_text="base64 of a Linux program or a WebAssembly module")
     archive = Base64Field(required=False, help_text="base64 of a zip of a project folder")
@@ -201,6 +218,8 @@ class FunctionSerializer(serializers.Serializer):
     http_methods = serializers.ListField(child=serializers.CharField(), required=False)
     http_auth = serializers.ChoiceField(choices=HttpAuth.choices, required=False)
     cors = CorsSerializer(required=False)
+    cron_expression = serializers.CharField(required=False)
+    cron_timezone = serializers.CharField(required=False, help_text="of the cron_expression")
     webhook_enabled = serializers.BooleanField()
     webhook_url = serializers.CharField(required=False, help_text="for those only who may change the function")
     last_deployed_at = serializers.DateTimeField(required=False)
@@ -261,6 +280,8 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
         "version": function.latest_version,
         "max_retries": function.max_retries,
         "max_event_age_sec": function.max_event_age_sec,
+        "cron_expression": function.cron_expression,
+        "cron_timezone": function.cron_timezone if function.cron_expression else "",
         "http_path": function.http_path,
         "http_methods": function.http_methods,
         "http_auth": function.http_auth if function.http_path else "",
@@ -277,7 +298,7 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
 _LEFT_OUT_WHEN_EMPTY = frozenset(
     {
         "description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at",
-        "http_path", "http_methods", "http_auth", "cors", "webhook_url",
+        "http_path", "http_methods", "http_auth", "cors", "webhook_url", "cron_expression", "cron_timezone",
     }
 )  # fmt: skip
 

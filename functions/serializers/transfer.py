@@ -16,6 +16,8 @@ from functions.serializers.functions import (
     InputSchemaField,
     TagsField,
     TextField,
+    cron_expression,
+    cron_timezone,
     function_name,
     handler_name,
 )
@@ -72,6 +74,8 @@ class TravellingFunctionSerializer(serializers.Serializer):
     max_concurrency = serializers.IntegerField(required=False, default=0, min_value=0, max_value=10_000)
     max_retries = serializers.IntegerField(required=False, default=2, min_value=0, max_value=10)
     max_event_age_sec = serializers.IntegerField(required=False, default=21600, min_value=60, max_value=86_400 * 7)
+    cron_expression = cron_expression()
+    cron_timezone = cron_timezone()
     versions = serializers.ListField(child=TravellingVersionSerializer(), allow_empty=False, max_length=MAX_VERSIONS)
     aliases = serializers.ListField(
         child=TravellingAliasSerializer(), required=False, default=list, max_length=MAX_ALIASES

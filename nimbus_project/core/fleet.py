@@ -29,6 +29,10 @@ class WorkerState:
     running: list[dict[str, Any]] = field(default_factory=list)
     """``{id, request_id, function_id, function_name, version, trigger_type, started_ms}`` of synchronous runs."""
     pool: dict[str, Any] = field(default_factory=dict)
+    direct: dict[str, str] = field(default_factory=dict)
+    """Where the direct lane is answered: ``{"unix": path, "tcp": "host:port"}``; empty when it is not."""
+    warm: list[str] = field(default_factory=list)
+    """``<function id>:<version>`` of the sandboxes that are loaded."""
 
 
 _TOLD = tuple(f.name for f in fields(WorkerState))

@@ -24,6 +24,7 @@ WEBHOOK_REQUESTS = Counter(
 )
 RETRIES = Counter("nimbus_async_retries_total", "Attempts of queued invocations that were put back.")
 DEAD_LETTERS = Counter("nimbus_dead_letters_total", "Queued invocations that failed for good.")
+CRON_FIRES = Counter("nimbus_cron_fires_total", "Runs that schedules started.")
 POOL_SIZE = Gauge("nimbus_sandbox_pool_size", "Sandboxes there.", ["runtime"], multiprocess_mode="livesum")
 POOL_WARM = Gauge(
     "nimbus_sandbox_pool_warm", "Loaded sandboxes without work.", ["runtime"], multiprocess_mode="livesum"

@@ -40,13 +40,24 @@ class Task(StrEnum):
     """Send lost messages again, give back expired leases."""
     ROLLOUTS = "nimbus.rollouts"
     """Decide on the next step of every running rollout."""
+    TICK = "nimbus.tick"
+    """A second has passed: fire the schedules that are due."""
+    RETENTION = "nimbus.retention"
+    """Delete what is older than it is kept, for a while."""
+    LEFTOVERS = "nimbus.leftovers"
+    """Drop files that nobody needs any more."""
 
 
-# In this order a free worker thread looks for work: callers who wait first.
+CLOCK = "clock"
+"""What beat sends and what takes milliseconds. Beside the Celery threads one of its own takes from it
+(`workers/clock.py`)."""
+
+# In this order a free worker thread looks for work: the clock, which no backlog may hold up, then callers who wait.
 QUEUES: dict[str, tuple[Task, ...]] = {
-    "sync": (Task.RUN_CALL, Task.SWEEP, Task.ROLLOUTS),
+    CLOCK: (Task.TICK, Task.SWEEP, Task.ROLLOUTS),
+    "sync": (Task.RUN_CALL,),
     "async": (Task.RUN_INVOCATION,),
-    "build": (Task.BUILD, Task.COMPILE),
+    "build": (Task.BUILD, Task.COMPILE, Task.RETENTION, Task.LEFTOVERS),
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
 

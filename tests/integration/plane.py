@@ -35,13 +35,14 @@ def clean() -> None:
     from functions.models import Function, Package
     from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
     from nimbus_project.core import redis
-    from triggers.models import WebhookDelivery
+    from triggers.models import ScheduleFire, WebhookDelivery
 
     client = redis.connection()
     keep = (redis.WORKERS, redis.WORKER)
     keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
-    client.delete("sync", "async", *keys)
-    for model in (DeadLetter, IdempotencyKey, InvocationLog, Invocation, WebhookDelivery, Function, Package):
+    client.delete("clock", "sync", "async", *keys)
+    history = (DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
+    for model in (*history, Function, Package):
         model.objects.all().delete()
     directory.forget_all()
 

@@ -131,6 +131,24 @@ def test_changing_a_function_goes_through_the_service(page: Client) -> None:
     assert {"function.give", "function.update"} <= set(AuditEntry.objects.values_list("action", flat=True))
 
 
+def test_pausing_and_resuming_a_schedule(page: Client) -> None:
+    from triggers.models import Schedule
+
+    row = Schedule.objects.create(function=make_function("f"), name="s", cron_expression="* * * * *")
+    address = reverse("admin:triggers_schedule_changelist")
+    for action, enabled in (("pause", False), ("resume", True)):
+        page.post(address, {"action": action, "_selected_action": [str(row.pk)]})
+        row.refresh_from_db()
+        assert (row.enabled, row.next_fire_at is not None) == (enabled, enabled)
+
+
+def test_a_cron_expression_typed_by_hand_is_checked(page: Client) -> None:
+    address = reverse("admin:functions_function_change", args=[make_function("f").pk])
+    answer = page.post(address, {"cron_expression": "* * *", "cron_timezone": "Mars/Olympus"})
+    errors = answer.context["adminform"].form.errors
+    assert "fields" in str(errors["cron_expression"]) and "Mars" in str(errors["cron_timezone"])
+
+
 def test_a_new_user_is_a_viewer_until_said_otherwise(page: Client) -> None:
     from accounts.selectors import role_of, user_get
 
@@ -182,7 +200,7 @@ def _one_of_everything() -> None:
     from invocations.models import IdempotencyKey, InvocationLog
     from nimbus_project.core.ids import new_id
     from tests.integration.plane import make_dead_letter, make_row
-    from triggers.models import Webhook, WebhookDelivery
+    from triggers.models import Schedule, ScheduleFire, Webhook, WebhookDelivery
 
     now = timezone.now()
     make_key("dev", "developer")
@@ -204,6 +222,10 @@ def _one_of_everything() -> None:
     row = make_row(now, function_id=function.pk)
     InvocationLog.objects.create(
         invocation_id=row.pk, function_id=function.pk, lines=b'[[1,"stdout","a"]]', created_at=now
+    )
+    schedule = Schedule.objects.create(function=function, name="s", cron_expression="* * * * *")
+    ScheduleFire.objects.create(
+        schedule_id=schedule.pk, function_id=function.pk, fire_time=now, status="fired", created_at=now
     )
     IdempotencyKey.objects.create(
         function_id=function.pk, key="k", body_sha256="0" * 64, invocation_id=new_id(), created_at=now

@@ -39,7 +39,7 @@ TASK = "id type status output* error*"
 
 # What answers have besides: more than was promised, and no more than is written down here.
 MORE = {
-    FUNCTION: {"shared", "http_auth", "cors"},
+    FUNCTION: {"shared", "http_auth", "cors", "cron_timezone"},
     VERSION: {"language", "code_size", "layers", "network", "input_schema", "ready"},
     ALIAS: set(),
     INVOCATION: {
@@ -70,6 +70,7 @@ RICH: dict[str, Any] = {
     "description": "d", "tags": ["a"], "pinned": True, "memory_mb": 512, "timeout_sec": 9, "max_concurrency": 3,
     "env_vars": {"A": "1"}, "max_retries": 1, "max_event_age_sec": 60, "input_schema": {"type": "object"},
     "http_path": "/rich/{id}", "http_methods": ["GET"], "cors": {"allow_origins": ["*"]},
+    "cron_expression": "0 9 * * *", "cron_timezone": "Europe/Berlin",
 }  # fmt: skip
 
 

@@ -100,6 +100,15 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "webhook-regenerate": {"POST": WRITE},
     "webhook-deliveries": {"GET": READ},
     "webhook-redeliver": {"POST": WRITE},
+    "schedules": {"GET": READ, "POST": WRITE},
+    "schedule": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
+    "schedule-pause": {"POST": WRITE},
+    "schedule-resume": {"POST": WRITE},
+    "schedule-run": {"POST": WRITE},
+    "schedule-next": {"GET": READ},
+    "schedule-history": {"GET": READ},
+    "retention-stats": {"GET": ADMIN},
+    "retention-cleanup": {"POST": ADMIN},
 }
 
 

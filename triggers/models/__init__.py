@@ -1,4 +1,6 @@
-"""Tables of what makes functions run: one noun per file."""
+"""Tables of triggers, one noun per file."""
 
-from triggers.models.webhooks import Webhook as Webhook
-from triggers.models.webhooks import WebhookDelivery as WebhookDelivery
+from triggers.models.schedules import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
+from triggers.models.webhooks import Webhook, WebhookDelivery
+
+__all__ = ["CatchUp", "FireStatus", "Overlap", "Schedule", "ScheduleFire", "Webhook", "WebhookDelivery"]

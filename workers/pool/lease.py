@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from functions.spec import FunctionSpec
 from invocations.outcome import ErrorType, Fault, Outcome, StartKind, Status
 from workers.pool.slots import Slot
-from workers.sandbox import Call, LogSink, Sandbox, SandboxError
+from workers.sandbox import Call, Exchange, LogSink, Sandbox, SandboxError
 
 if TYPE_CHECKING:
     from workers.pool.pool import Pool
@@ -77,6 +77,21 @@ class Lease:
         finally:
             if running.get(call.invocation_id) is slot:
                 del running[call.invocation_id]
+        return _cancelled(outcome) if slot.cancelled and not outcome.ok else outcome
+
+    def exchange(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Exchange:
+        """As `run` in a loaded sandbox, for an event loop; `exchanged` ends it."""
+        self._check()
+        self._pool.running[call.invocation_id] = self.slot
+        self.slot.spent = True
+        return self.sandbox.exchange(call, event, deadline, on_log)
+
+    def exchanged(self, call: Call, outcome: Outcome) -> Outcome:
+        """What the exchange came to, as `run` returns it."""
+        slot = self.slot
+        slot.spent = False
+        if self._pool.running.get(call.invocation_id) is slot:
+            del self._pool.running[call.invocation_id]
         return _cancelled(outcome) if slot.cancelled and not outcome.ok else outcome
 
     def release(self) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from workers.pool.crew import Crew, Threads
 from workers.pool.lease import Lease, Waiter
 from workers.pool.ledger import Ledger
 from workers.pool.limits import PoolLimits
-from workers.pool.slots import Slot, State, of_before, of_version, outdated
+from workers.pool.slots import Slot, State, loaded_versions, of_before, of_version, outdated
 from workers.sandbox import Sandbox, SandboxDriver, SandboxError
 
 log = logging.getLogger("nimbus.pool")
@@ -45,6 +45,7 @@ class PoolStats:
     memory_mb: int
     """Sum of the limits of all held."""
     memory_limit_mb: int
+    loaded: Sequence[str]
 
 
 class Pool:
@@ -255,8 +256,7 @@ class Pool:
         """One consistent snapshot."""
         with self._lock:
             slots = [slot for slot in self._ledger.slots.values() if slot.state is not State.ORDERED]
-            states = [slot.state for slot in slots]
-            stock = [slot.runtime for slot in slots if slot.state is State.STOCK]
+            states, stock = [slot.state for slot in slots], [s.runtime for s in slots if s.state is State.STOCK]
             return PoolStats(
                 size=len(slots),
                 warm=states.count(State.IDLE),
@@ -266,6 +266,7 @@ class Pool:
                 waiting=sum(map(len, self._ledger.queues.values())),
                 memory_mb=sum(slot.memory_mb for slot in slots),
                 memory_limit_mb=self.limits.memory_mb,
+                loaded=loaded_versions(slots),
             )
 
     # -- the work in the background

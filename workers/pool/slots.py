@@ -114,6 +114,11 @@ def of_version(slots: Iterable[Slot], function_id: str, version: int | None) -> 
     ]
 
 
+def loaded_versions(slots: Iterable[Slot]) -> list[str]:
+    """``<function id>:<version>`` of what is warm or runs."""
+    return sorted({f"{slot.key[0]}:{slot.key[1]}" for slot in slots if slot.loaded and slot.key is not None})
+
+
 def of_before(slots: Iterable[Slot], function_id: str, generation: int) -> list[Slot]:
     """Those that were given this function's secrets and environments before they changed."""
     return [slot for slot in of_version(slots, function_id, None) if slot.key is not None and slot.key[3] < generation]

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('functions', '0004_input_schema'),
+        ('functions', '0005_cron'),
     ]
 
     operations = [

@@ -7,10 +7,9 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
-    initial = True
-
     dependencies = [
-        ('functions', '0005_routes'),
+        ('functions', '0006_routes'),
+        ('triggers', '0001_schedules'),
     ]
 
     operations = [

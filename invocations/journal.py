@@ -1,0 +1,208 @@
+"""The journal: finished synchronous runs on this node's disk, from before their answers are sent until they are in the
+database.
+
+One writer per worker process, appending; one reader, the scribe's thread, behind it. What was written survives the
+process (kill -9), Redis and the database; a worker that finds the journal of a dead one reads it to its end. Reading
+twice does no harm, for the database takes a run once.
+
+It is text, one entry a line (`rows.py` makes them and reads them), after a heading that says what is in a line: who
+reads it may be of a later release. A last line without its end was never answered.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+"""A file that has grown so large is followed by another, and removed when it has been read."""
+READ_BYTES: Final = 1024 * 1024
+"""Of one batch; one line at least."""
+
+_MODE = 0o600
+
+Position = tuple[int, int]
+"""Number of a segment, bytes in it."""
+
+
+class Journal:
+    """The writing end. Thread-safe."""
+
+    def __init__(self, folder: Path, name: str, heading: bytes) -> None:
+        """`heading` is a line. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._name = name
+        self._heading = heading
+        self._lock = threading.Lock()
+        self._pending: list[bytes] = []
+        self._number = 0
+        self._size = 0
+        self.news = threading.Event()
+        """Set when something was written."""
+        # Held while this process lives: who gets it knows that the journal is nobody's.
+        claim = _claim(_lock(folder, name))
+        if claim is None:
+            raise OSError(f"the journal {name} has a writer")
+        self._claim = claim
+        self._open()
+
+    @property
+    def end(self) -> Position:
+        """Behind the last line that was written."""
+        with self._lock:
+            return self._number, self._size
+
+    def add(self, lines: bytes) -> None:
+        """Collect whole lines for the next `flush`."""
+        self._pending.append(lines)
+
+    def flush(self) -> None:
+        """Write what was collected. Raises OSError, and keeps it then."""
+        with self._lock:
+            if self._pending:
+                self._write(b"".join(self._pending))
+                self._pending.clear()
+        if not self.news.is_set():
+            self.news.set()
+
+    def append(self, lines: bytes) -> None:
+        """Whole lines, written. Raises OSError."""
+        with self._lock:
+            self._write(lines)
+        self.news.set()
+
+    def reader(self) -> Reader:
+        """Of this journal, from its beginning."""
+        return Reader(self._folder, self._name)
+
+    def close(self, done: Position) -> None:
+        """Give it up. What is behind `done` is there for others; if nothing is, no file is left."""
+        os.close(self._fd)
+        if done >= self.end:
+            _remove(self._folder, self._name)
+        os.close(self._claim)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._fd, view[written:])
+        except OSError:
+            # A part of a line would spoil the one after it.
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += written
+        if self._size >= SEGMENT_BYTES:
+            fd = self._fd
+            self._number += 1
+            self._open()
+            os.close(fd)
+
+    def _open(self) -> None:
+        path = _segment(self._folder, self._name, self._number)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        self._size = os.write(self._fd, self._heading)
+
+
+class Reader:
+    """The reading end: one thread at a time."""
+
+    def __init__(self, folder: Path, name: str, first: int = 0) -> None:
+        self._folder = folder
+        self._name = name
+        self._number = first
+        self._at = 0
+        self._next: Position = (first, 0)
+        """Behind the batch that was read and is not done yet."""
+
+    @property
+    def done(self) -> Position:
+        """All before it is dealt with."""
+        return self._number, self._at
+
+    def batch(self) -> tuple[bytes, bytes]:
+        """The heading, and the next lines, whole; the same ones until `advance`. No lines: nothing is left."""
+        self._skip_finished()
+        try:
+            with _segment(self._folder, self._name, self._number).open("rb") as file:
+                heading = file.readline()
+                self._at = max(self._at, len(heading))
+                file.seek(self._at)
+                data = file.read(READ_BYTES)
+                if (cut := data.rfind(b"\n") + 1) == 0:
+                    data += file.readline()
+                    cut = data.rfind(b"\n") + 1
+        except FileNotFoundError:
+            return b"", b""
+        self._next = (self._number, self._at + cut)
+        return heading, data[:cut]
+
+    def advance(self) -> None:
+        """The batch read last is dealt with."""
+        self._number, self._at = self._next
+        self._skip_finished()
+
+    def _skip_finished(self) -> None:
+        """A segment that is followed by another is complete: read to its end it can go."""
+        while True:
+            path = _segment(self._folder, self._name, self._number)
+            following = _segment(self._folder, self._name, self._number + 1)
+            # In this order: the size is the last one once there is a following segment.
+            if not following.exists() or (path.exists() and path.stat().st_size > self._at):
+                return
+            path.unlink(missing_ok=True)
+            self._number, self._at = self._number + 1, 0
+
+
+def abandoned(folder: Path) -> Iterator[Reader]:
+    """Journals whose writers are dead. Each is the caller's alone while it deals with it, and removed when it comes
+    back for the next; where dealing with it fails with an exception it stays."""
+    for lock in sorted(folder.glob("*.lock")):
+        claim = _claim(lock)
+        if claim is None:
+            continue
+        try:
+            name = lock.name.removesuffix(".lock")
+            yield Reader(folder, name, min(_numbers(folder, name), default=0))
+            _remove(folder, name)
+        finally:
+            os.close(claim)
+
+
+def _claim(lock: Path) -> int | None:
+    """The lock of a journal, held until its descriptor is closed; None while another process has it."""
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its holder before may have removed it meanwhile: then this lock is no one's.
+        if os.fstat(fd).st_nlink:
+            return fd
+    except BlockingIOError:
+        pass
+    os.close(fd)
+    return None
+
+
+def _remove(folder: Path, name: str) -> None:
+    for number in _numbers(folder, name):
+        _segment(folder, name, number).unlink(missing_ok=True)
+    # The lock last: whoever finds it may look for segments.
+    _lock(folder, name).unlink(missing_ok=True)
+
+
+def _numbers(folder: Path, name: str) -> list[int]:
+    return sorted(int(path.suffixes[-2][1:]) for path in folder.glob(f"{name}.*.journal"))
+
+
+def _segment(folder: Path, name: str, number: int) -> Path:
+    return folder / f"{name}.{number:08d}.journal"
+
+
+def _lock(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lock"

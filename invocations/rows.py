@@ -1,0 +1,178 @@
+"""A finished run as text and back: a line of the journal, which is a line of PostgreSQL's COPY for the table of
+invocations (PostgreSQL documentation, COPY, "Text Format").
+
+So what the worker has written goes into the database as it is: COPY takes a tenth of the time of the ORM's insert, in
+the process that answers callers. Other databases, and lines that COPY refuses, go by the ORM.
+
+What a run has printed is a line of its own, of the table of logs, marked by `LOG`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+
+import orjson
+from django.db.models import BinaryField, BooleanField, Field, JSONField, Model
+
+from invocations.answer import billed_ms
+from invocations.models import Invocation
+from invocations.record import RunRecord
+
+_ESCAPED: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_PLAIN: Final = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
+_UNESCAPE: Final = re.compile(r"\\[\\tnr]")
+_NULL: Final = "\\N"
+LOG: Final = "L\t"
+_LOG_MARK: Final = b"\n" + LOG.encode()
+
+M = TypeVar("M", bound=Model)
+
+
+_COPIED: Final = [
+    "id",
+    "request_id",
+    "function_id",
+    "function_name",
+    "runtime",
+    "version",
+    "owner_id",
+    "caller_id",
+    "alias_used",
+    "environment",
+    "trigger_type",
+    "session_key",
+    "status",
+    "fault",
+    "input",
+    "output",
+    "error",
+    "error_type",
+    "stack_trace",
+    "start_kind",
+    "attempt",
+    "worker_id",
+    "created_at",
+    "started_at",
+    "completed_at",
+    "duration_ms",
+    "queue_ms",
+    "billed_time_ms",
+    "memory_used_mb",
+]
+
+
+def lines_of(run: RunRecord) -> bytes:
+    """Of the journal. Raises ValueError for text that is no Unicode."""
+    r, word = run, _word
+    output = _NULL if r.output is None else f"\\\\x{r.output.hex()}"
+    started = _NULL if r.started_ms is None else _stamp(r.started_ms)
+    return (
+        f"{r.id}\t{_text(r.request_id)}\t{word(r.function_id)}\t{word(r.function_name)}\t{word(r.runtime)}\t{r.version}\t"
+        f"{_number(r.owner_id)}\t{_number(r.caller_id)}\t{word(r.alias)}\t{word(r.environment)}\t{word(r.trigger_type)}\t"
+        f"{_text(r.session_key)}\t{word(r.status)}\t{word(r.fault)}\t\\\\x{r.input.hex()}\t{output}\t{_text(r.error)}\t"
+        f"{_text(r.error_type)}\t{_json(r.stack_trace)}\t{word(r.start_kind)}\t1\t{word(r.worker_id)}\t"
+        f"{_stamp(r.created_ms)}\t{started}\t{_stamp(r.completed_ms)}\t{r.duration_ms}\t{r.queue_ms}\t{_billed(r)}\t"
+        f"{_number(r.memory_used_mb)}{_REST}\n{_log_line(r) if r.logs else ''}"
+    ).encode()
+
+
+def _log_line(run: RunRecord) -> str:
+    lines = orjson.dumps(run.logs).hex()
+    return f"{LOG}{run.id}\t{_word(run.function_id)}\t\\\\x{lines}\t{_stamp(run.completed_ms)}\n"
+
+
+def split(lines: bytes) -> tuple[bytes, bytes]:
+    """Lines of a journal -> those of runs, those of logs without their mark."""
+    if _LOG_MARK not in lines and not lines.startswith(_LOG_MARK[1:]):
+        return lines, b""
+    runs, logs = [], []
+    for line in lines.splitlines(keepends=True):
+        if line.startswith(_LOG_MARK[1:]):
+            logs.append(line[len(_LOG_MARK) - 1 :])
+        else:
+            runs.append(line)
+    return b"".join(runs), b"".join(logs)
+
+
+def copy(model: type[Model], columns: str) -> str:
+    """The statement for lines with these columns."""
+    return f"COPY {model._meta.db_table} ({columns}) FROM STDIN"
+
+
+def parse(model: type[M], columns: str, line: bytes) -> M:
+    """A line of COPY as a row for the ORM. Raises ValueError, ValidationError for what is none."""
+    names = columns.split(",")
+    fields = {field.column: field for field in model._meta.concrete_fields}
+    values = line.decode().removesuffix("\n").split("\t")
+    if len(values) != len(names):
+        raise ValueError("not as many values as columns")
+    told = {fields[name].attname: _value(fields[name], text) for name, text in zip(names, values, strict=True)}
+    return model(**told)
+
+
+def _value(field: Field[Any, Any], text: str) -> Any:
+    if text == _NULL:
+        return None
+    plain = _UNESCAPE.sub(lambda match: _PLAIN[match[0]], text)
+    if isinstance(field, BinaryField):
+        return bytes.fromhex(plain.removeprefix("\\x"))
+    if isinstance(field, JSONField):
+        return orjson.loads(plain)
+    if isinstance(field, BooleanField):
+        return plain == "t"
+    return field.to_python(plain)
+
+
+def _billed(run: RunRecord) -> int:
+    return billed_ms(run.duration_ms) if run.started_ms is not None else 0
+
+
+def _stamp(unix_ms: float) -> str:
+    micros = round(unix_ms * 1000)
+    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}+00"
+
+
+@lru_cache(maxsize=64)
+def _second(unix_sec: int) -> str:
+    return f"{datetime.fromtimestamp(unix_sec, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _text(value: str) -> str:
+    return value.translate(_ESCAPED) if value else value
+
+
+# Few different ones come again and again; ids pass through.
+_word = lru_cache(maxsize=8192)(_text)
+
+
+def _number(value: float | None) -> str:
+    return _NULL if value is None else str(value)
+
+
+def _json(value: Any) -> str:
+    return _text(orjson.dumps(value).decode()) if value else str(value)
+
+
+def _default(field: Field[Any, Any]) -> str:
+    value = field.get_default()
+    if isinstance(field, JSONField):
+        return _text(orjson.dumps(value).decode())
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return _NULL if value is None else _text(str(value))
+
+
+def _columns() -> tuple[str, str]:
+    """Those of a line, and how what a record says nothing of ends it: with the model's defaults."""
+    fields = {field.attname: field for field in Invocation._meta.concrete_fields}
+    rest = [field for name, field in fields.items() if name not in _COPIED]
+    columns = [str(fields[name].column) for name in _COPIED] + [str(field.column) for field in rest]
+    return ",".join(columns), "".join(f"\t{_default(field)}" for field in rest)
+
+
+COLUMNS, _REST = _columns()
+LOG_COLUMNS: Final = "invocation_id,function_id,lines,created_at"
+HEADING: Final = f"{COLUMNS}\n".encode()

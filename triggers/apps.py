@@ -1,0 +1,15 @@
+"""The app of triggers."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TriggersConfig(AppConfig):
+    name = "triggers"
+
+    def ready(self) -> None:
+        from functions import cron
+        from triggers import schedule
+
+        cron.register(schedule.expression_problem, schedule.timezone_problem)
