@@ -98,3 +98,21 @@ def test_a_wrong_query_is_refused_or_passed_by_on_every_list(locked_entrance: Ap
             if answer.status_code >= 500 or (answer.status_code >= 400 and not _is_fine(answer)):
                 wrong.append((name, query, answer.status_code, answer.text[:200]))
     assert wrong == []
+
+
+def test_every_address_has_a_page_for_a_browser(locked_entrance: Api) -> None:
+    """DRF's browsable form of what is there, and of what is not."""
+    root = As(locked_entrance, make_key("root", "admin"))
+    root.create("nothing", description="<script>alert(1)</script>", env_vars={"A": "</textarea><script>"})
+    wrong, pages = [], 0
+    for name, path, view in routes():
+        view_class = getattr(view, "view_class", None) or getattr(view, "cls", None)
+        if not path.startswith("/api/v1/") or "stream" in path or not hasattr(view_class, "get"):
+            continue
+        answer = root.get(path, headers={"Accept": "text/html"})
+        is_page = answer.headers["content-type"].startswith("text/html")
+        pages += is_page
+        if answer.status_code >= 500 or (is_page and "<script>alert(1)" in answer.text) or "<script></" in answer.text:
+            wrong.append((name, answer.status_code, answer.text[:200]))
+    assert wrong == []
+    assert pages > 25
