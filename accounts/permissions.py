@@ -129,6 +129,15 @@ TABLE: dict[str, Methods] = {
     # -- triggers: retention
     "retention-stats": {"GET": Right.MANAGE},
     "retention-cleanup": {"POST": Right.MANAGE},
+    # -- triggers: events
+    "events": {"GET": Right.READ, "POST": Right.INVOKE},
+    "event": _READ,
+    "event-replays": _COLLECTION,
+    "event-replay": _READ,
+    "event-rules": _COLLECTION,
+    "event-rule": _OBJECT,
+    # Nothing is stored and nobody called.
+    "event-rule-test": {"POST": Right.READ},
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

@@ -1,12 +1,14 @@
-"""What happened to functions, for whoever wants to act upon it: told here, heard by whoever registered.
+"""What happened to functions and their runs, for whoever wants to act upon it: told here, heard by whoever registered.
 
-Functions lie below triggers and can't import them; the bus of platform events registers itself when it starts.
+Functions and invocations lie below triggers and can't import them; the bus of platform events registers itself when the
+process starts (`triggers/apps.py`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -19,16 +21,12 @@ _listeners: list[Listener] = []
 
 
 def register(listener: Listener) -> None:
-    """It must not raise: it is called after the change was committed."""
+    """It is called in the transaction of the change: what it writes stands or falls with that. It must not raise."""
     _listeners.append(listener)
 
 
 def tell(kind: str, **detail: Any) -> None:
-    """Call inside the transaction of the change; heard once that is committed."""
-
-    def publish() -> None:
-        log.info(kind, extra=detail)
-        for listener in _listeners:
-            listener(kind, detail)
-
-    transaction.on_commit(publish)
+    """Call inside the transaction of the change. Logged once that is committed: ids and names, no payloads."""
+    for listener in _listeners:
+        listener(kind, detail)
+    transaction.on_commit(partial(log.info, kind, extra=detail))

@@ -23,6 +23,7 @@ import orjson
 from django.db import transaction
 from django.db.models import Q
 
+from functions import news
 from invocations import backlog, dead_letters
 from invocations.answer import billed_ms
 from invocations.models import Invocation, InvocationLog
@@ -132,12 +133,18 @@ def _conclude(
                 _add_log(row, outcome.logs, now)
             if won and gave_up is not None:
                 row.attempt = ran.get("attempt", row.attempt)
-                dead_letters.add(row, outcome, gave_up, now)
+                _give_up(row, outcome, gave_up, now)
     if won and again_at is not None:
         metrics.RETRIES.inc()
     elif won and gave_up is not None:
         metrics.DEAD_LETTERS.inc()
     return won
+
+
+def _give_up(row: Invocation, outcome: Outcome, reason: GaveUp, now: datetime) -> None:
+    letter = dead_letters.add(row, outcome, reason, now)
+    names = {"function_id": str(row.function_id), "function_name": row.function_name}
+    news.tell("invocation.failed", dead_letter_id=str(letter.pk), invocation_id=str(row.pk), **names)
 
 
 def _tries(row: Invocation) -> Tries:

@@ -68,6 +68,7 @@ HOT_ROUTES = (
     _hot("GET", "functions/([^/]+)/logs/stream", live.function_logs, "function-logs-stream"),
     _hot("GET", "invocations/([^/]+)/stream", live.invocation_stream, "invocation-stream"),
 )
+_FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 # Django's admin and static files have their own idea of slashes.
 _SLASHES_KEPT = ("/admin", "/static")
 
@@ -193,8 +194,12 @@ async def _with_bounded_body(scope: Scope, headers: dict[bytes, bytes], receive:
         scope = {**scope, "headers": [*scope["headers"], (b"content-length", str(size).encode())]}
     if size == 0:
         # DRF makes an empty form of an empty body that says it is one, and its fields then all look given.
-        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"content-type"]}
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if not _says_form(*pair)]}
     return scope, receive
+
+
+def _says_form(name: bytes, value: bytes) -> bool:
+    return name == b"content-type" and value.strip().lower().startswith(_FORMS)
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

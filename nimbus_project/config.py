@@ -162,6 +162,8 @@ class Config(BaseSettings):
     retention_dead_letters_days: int = Field(30, ge=0)
     retention_deliveries_days: int = Field(14, ge=0)
     """Of webhooks and events."""
+    retention_events_days: int = Field(14, ge=0)
+    """The archive of the event bus, which replays read."""
     retention_fires_days: int = Field(14, ge=0)
     """History of schedules."""
     retention_audit_days: int = Field(365, ge=0)

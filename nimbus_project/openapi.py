@@ -70,6 +70,7 @@ _EXAMPLES: dict[str, Any] = {
     "apikey_create": {"name": "deployment", "role": "developer", "expires_days": 90},
     "user_create": {"name": "ada", "role": "developer", "email": "ada@example.org"},
     "user_update": {"role": "viewer"},
+    "event_rule_update": {"enabled": False},
 }
 
 

@@ -157,7 +157,12 @@ SPECTACULAR_SETTINGS = {
         "nimbus_project.openapi.complete",
     ],
     # Several fields are called so; without a name of its own this one would get a new one with each of the others.
-    "ENUM_NAME_OVERRIDES": {"FunctionStatusEnum": "functions.models.FunctionStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "FunctionStatusEnum": "functions.models.FunctionStatus",
+        "EventStatusEnum": "triggers.serializers.events.EVENT_STATUSES",
+        "EventDeliveryStatusEnum": "triggers.models.DeliveryStatus",
+        "EventReplayStatusEnum": "triggers.models.ReplayStatus",
+    },
     "SERVE_PERMISSIONS": ["accounts.permissions.TablePermission"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,

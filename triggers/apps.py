@@ -9,7 +9,8 @@ class TriggersConfig(AppConfig):
     name = "triggers"
 
     def ready(self) -> None:
-        from functions import cron
-        from triggers import schedule
+        from functions import cron, news
+        from triggers import platform_events, schedule
 
         cron.register(schedule.expression_problem, schedule.timezone_problem)
+        news.register(platform_events.hear)

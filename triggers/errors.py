@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nimbus_project.core.errors import Conflict, NimbusError, NotFound, Unauthorized
+from nimbus_project.core.errors import Conflict, InvalidRequest, NimbusError, NotFound, Unauthorized
 
 
 class ScheduleNotFound(NotFound):
@@ -63,3 +63,29 @@ class BadFunctionAnswer(FunctionFailed):
 class FunctionTimedOut(NimbusError):
     code = "function_timeout"
     http_status = 504
+
+
+class InvalidCloudEvent(InvalidRequest):
+    code = "invalid_cloudevent"
+
+
+class EventNotFound(NotFound):
+    code = "event_not_found"
+
+
+class EventRuleNotFound(NotFound):
+    code = "event_rule_not_found"
+
+
+class EventRuleExists(Conflict):
+    code = "event_rule_exists"
+
+
+class AmbiguousName(Conflict):
+    """An administrator sees several owners' things of one name."""
+
+    code = "ambiguous_name"
+
+
+class EventReplayNotFound(NotFound):
+    code = "event_replay_not_found"

@@ -20,6 +20,7 @@ from nimbus_project.core import queue
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pruning import Prunable
 from nimbus_project.core.queue import Task
+from triggers import event_retention
 from triggers.models import ScheduleFire
 
 log = logging.getLogger("nimbus.retention")
@@ -38,6 +39,9 @@ TABLES: tuple[Prunable, ...] = (
     DEAD_LETTERS,
     IDEMPOTENCY_KEYS,
     FIRES,
+    event_retention.EVENTS,
+    event_retention.DELIVERIES,
+    event_retention.REPLAYS,
     AUDIT,
 )
 NAMES = tuple(table.name for table in TABLES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from triggers.api import retention, schedules, webhooks
+from triggers.api import event_rules, events, retention, schedules, webhooks
 
 urlpatterns: list[URLPattern] = [
     path("schedules", schedules.SchedulesApi.as_view(), name="schedules"),
@@ -34,4 +34,11 @@ urlpatterns: list[URLPattern] = [
         webhooks.WebhookRedeliverApi.as_view(),
         name="webhook-redeliver",
     ),
+    path("events", events.EventsApi.as_view(), name="events"),
+    path("events/replay", events.EventReplaysApi.as_view(), name="event-replays"),
+    path("events/replay/<str:reference>", events.EventReplayApi.as_view(), name="event-replay"),
+    path("events/<str:reference>", events.EventApi.as_view(), name="event"),
+    path("event-rules", event_rules.EventRulesApi.as_view(), name="event-rules"),
+    path("event-rules/test", event_rules.PatternTestApi.as_view(), name="event-rule-test"),
+    path("event-rules/<str:reference>", event_rules.EventRuleApi.as_view(), name="event-rule"),
 ]

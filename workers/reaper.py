@@ -10,6 +10,7 @@ from django.utils import timezone
 from functions import builds
 from invocations import idempotency, lifecycle
 from nimbus_project.core.queue import Task, send
+from triggers import bus, fan_out
 
 log = logging.getLogger("nimbus.reaper")
 
@@ -24,5 +25,7 @@ def sweep() -> None:
     for task_id in builds.due(now, resend_after_sec=RESEND_SEC):
         send(Task.BUILD, str(task_id))
     idempotency.forget_old(now)
+    if fan_out.waiting(now):
+        send(Task.FAN_OUT, bus.EVENTS)
     if lost:
         log.info("swept", extra={"leases_expired": lost})

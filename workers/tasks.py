@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
-from triggers import firing, retention
+from triggers import fan_out, firing, retention
 from workers import builder, executor, queued, reaper
 from workers.celery import app
 from workers.worker import current
@@ -58,3 +58,8 @@ def go_on_pruning(older_than_days: int | None = None, tables: Collection[str] = 
 @app.task(name=str(Task.LEFTOVERS))
 def drop_leftovers() -> None:
     leftovers.drop_all()
+
+
+@app.task(name=str(Task.FAN_OUT))
+def fan_out_events(_subject: str) -> None:
+    fan_out.run_woken()

@@ -67,5 +67,8 @@ def logging_config(level: str) -> dict[str, Any]:
             "kombu": quiet,
             "docker": quiet,
             "urllib3": quiet,
+            # They log whole URLs, and some of those are secrets (Slack's).
+            "httpx": quiet,
+            "httpcore": quiet,
         },
     }

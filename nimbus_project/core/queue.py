@@ -46,6 +46,8 @@ class Task(StrEnum):
     """Delete what is older than it is kept, for a while."""
     LEFTOVERS = "nimbus.leftovers"
     """Drop files that nobody needs any more."""
+    FAN_OUT = "nimbus.fan_out"
+    """Events wait to be held against rules (`triggers/fan_out.py`)."""
 
 
 CLOCK = "clock"
@@ -55,7 +57,7 @@ CLOCK = "clock"
 # In this order a free worker thread looks for work: the clock, which no backlog may hold up, then callers who wait.
 QUEUES: dict[str, tuple[Task, ...]] = {
     CLOCK: (Task.TICK, Task.SWEEP, Task.ROLLOUTS),
-    "sync": (Task.RUN_CALL,),
+    "sync": (Task.RUN_CALL, Task.FAN_OUT),
     "async": (Task.RUN_INVOCATION,),
     "build": (Task.BUILD, Task.COMPILE, Task.RETENTION, Task.LEFTOVERS),
 }

@@ -35,7 +35,7 @@ def clean() -> None:
     from functions.models import Function, Package
     from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
     from nimbus_project.core import redis
-    from triggers.models import ScheduleFire, WebhookDelivery
+    from triggers.models import Event, EventDelivery, EventReplay, EventRule, ScheduleFire, WebhookDelivery
 
     client = redis.connection()
     keep = (redis.WORKERS, redis.WORKER)
@@ -43,6 +43,8 @@ def clean() -> None:
     client.delete("clock", "sync", "async", *keys)
     history = (DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
     for model in (*history, Function, Package):
+        model.objects.all().delete()
+    for model in (Event, EventDelivery, EventReplay, EventRule):
         model.objects.all().delete()
     directory.forget_all()
 

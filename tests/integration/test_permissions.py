@@ -109,6 +109,13 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "schedule-history": {"GET": READ},
     "retention-stats": {"GET": ADMIN},
     "retention-cleanup": {"POST": ADMIN},
+    "events": {"GET": READ, "POST": CALL},
+    "event": {"GET": READ},
+    "event-replays": {"GET": READ, "POST": WRITE},
+    "event-replay": {"GET": READ},
+    "event-rules": {"GET": READ, "POST": WRITE},
+    "event-rule": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
+    "event-rule-test": {"POST": READ},
 }
 
 

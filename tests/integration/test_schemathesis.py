@@ -78,7 +78,18 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
     webhook = client.post("/functions/fuzzed/webhook/enable").json()["webhook_key"]
     key = client.post("/apikeys", json={"name": "k", "user": "somebody"}).json()["id"]
     run = client.post("/functions/fuzzed/async", json={}).json().get("invocation_id", "nothing")
-    return {"functions": ["fuzzed"], "environments": ["staging"], "users": ["somebody"], "apikeys": [key]} | {
+    pattern = {"name": "fuzzed", "pattern": {"type": ["t"]}, "targets": [{"function": "fuzzed"}]}
+    client.post("/event-rules", json=pattern)
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    happened = client.post("/events", headers=event).json()["events"][0]["id"]
+    return {
+        "event-rules": ["fuzzed"],
+        "events": [happened],
+        "functions": ["fuzzed"],
+        "environments": ["staging"],
+        "users": ["somebody"],
+        "apikeys": [key],
+    } | {
         "invocations": [run],
         "alias": ["prod"],
         "environment": ["staging"],

@@ -1,6 +1,30 @@
 """Tables of triggers, one noun per file."""
 
+from triggers.models.events import (
+    LIVE,
+    DeliveryStatus,
+    Event,
+    EventDelivery,
+    EventReplay,
+    EventRule,
+    ReplayStatus,
+)
 from triggers.models.schedules import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
 from triggers.models.webhooks import Webhook, WebhookDelivery
 
-__all__ = ["CatchUp", "FireStatus", "Overlap", "Schedule", "ScheduleFire", "Webhook", "WebhookDelivery"]
+__all__ = [
+    "LIVE",
+    "CatchUp",
+    "DeliveryStatus",
+    "Event",
+    "EventDelivery",
+    "EventReplay",
+    "EventRule",
+    "FireStatus",
+    "Overlap",
+    "ReplayStatus",
+    "Schedule",
+    "ScheduleFire",
+    "Webhook",
+    "WebhookDelivery",
+]
