@@ -149,6 +149,21 @@ def test_a_cron_expression_typed_by_hand_is_checked(page: Client) -> None:
     assert "fields" in str(errors["cron_expression"]) and "Mars" in str(errors["cron_timezone"])
 
 
+def test_a_function_has_the_bounds_of_the_api_here_too(page: Client) -> None:
+    function = make_function("f")
+    address = reverse("admin:functions_function_change", args=[function.pk])
+    form = page.get(address).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields}
+    data = {name: value for name, value in values.items() if value is not None and value is not False}
+    data |= {f"{prefix}-{kind}_FORMS": "0" for prefix in _inlines(page, address) for kind in ("TOTAL", "INITIAL")}
+    for field, value in (("max_retries", "11"), ("max_concurrency", "10001"), ("max_event_age_sec", "59")):
+        answer = page.post(address, data | {field: value})
+        assert answer.status_code == 200 and list(answer.context["adminform"].form.errors) == [field]
+    assert page.post(address, data | {"max_retries": "3"}).status_code == 302
+    function.refresh_from_db()
+    assert function.max_retries == 3
+
+
 def test_a_new_user_is_a_viewer_until_said_otherwise(page: Client) -> None:
     from accounts.selectors import role_of, user_get
 

@@ -3,7 +3,6 @@ them elsewhere, proxies that lie."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,25 +213,3 @@ def _cookie(set_cookies: list[str], name: str) -> str:
 def test_what_anybody_says_about_tls_is_not_believed(carol: Api) -> None:
     answer = _log_in(carol, **{name: value for name, value in OVER_TLS.items() if name != "X-Forwarded-For"})
     assert answer.status_code == 403
-
-
-# -- Django's admin
-
-
-def test_what_the_services_refuse_is_a_message_and_no_failure(carol: Api) -> None:
-    from functions.models import Function
-    from tests.integration.plane import make_function
-
-    function = make_function("f")
-    session = _log_in(carol)
-    cookie = f"sessionid={session.cookies['sessionid']}; csrftoken={session.cookies['csrftoken']}"
-    headers = {"Cookie": cookie, "X-CSRFToken": session.cookies["csrftoken"]}
-    address = f"{ROOT}/admin/functions/function/{function.pk}/change/"
-    inlines = re.findall(r'name="(\w+)-TOTAL_FORMS"', carol.get(address, headers=headers).text)
-    form = {f"{prefix}-{kind}_FORMS": "0" for prefix in inlines for kind in ("TOTAL", "INITIAL")}
-    form |= {"description": "", "owner": "", "max_concurrency": "0", "max_retries": "2", "max_event_age_sec": "3600"}
-    for field, value in (("max_retries", "11"), ("max_concurrency", "10001"), ("max_event_age_sec", "59")):
-        answer = carol("POST", address, data=form | {field: value}, headers=headers)
-        assert answer.status_code == 200 and "errorlist" in answer.text, field
-    assert carol("POST", address, data=form | {"max_retries": "3"}, headers=headers).status_code == 302
-    assert Function.objects.get().max_retries == 3
