@@ -88,6 +88,10 @@ class FakeSandbox:
     def alive(self) -> bool:
         return not self.died.is_set()
 
+    @property
+    def dead(self) -> bool:
+        return self.died.is_set()
+
     def load(self, spec: FunctionSpec, deadline: float, on_log: LogSink | None = None) -> Outcome | None:
         with self._alone("load"):
             if self.spec is not None:

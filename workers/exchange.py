@@ -66,7 +66,7 @@ class Exchange:
         """Send the event, as far as it goes. Raises Broken."""
         sandbox, call = self._sandbox, self._call
         self._started = time.monotonic()
-        if not sandbox.enter():
+        if not sandbox.enter(look=False):
             return sandbox.unusable()
         earlier = sandbox.take_load_logs()
         if earlier is not None:

@@ -108,6 +108,11 @@ class LinkedSandbox(ABC):
             return not self._dead
 
     @property
+    def dead(self) -> bool:
+        """See `Sandbox.dead`."""
+        return self._dead
+
+    @property
     def busy(self) -> bool:
         """A load or an invoke is under way."""
         return self._busy
@@ -179,10 +184,11 @@ class LinkedSandbox(ABC):
 
     # -- the conversation; its steps are also those of an Exchange
 
-    def enter(self) -> bool:
-        """Take the stream for one exchange; False when the sandbox is dead."""
+    def enter(self, *, look: bool = True) -> bool:
+        """Take the stream for one exchange; False when the sandbox is dead. Without a look for who has asked `alive`
+        just now."""
         with self._state:
-            if self._dead or not self.stream.idle():
+            if self._dead or (look and not self.stream.idle()):
                 self._dead = True
                 return False
             self._busy = True

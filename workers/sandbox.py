@@ -68,6 +68,10 @@ class Sandbox(Protocol):
     def alive(self) -> bool:
         """False once the runner is gone or must not be used again."""
 
+    @property
+    def dead(self) -> bool:
+        """It is known not to be alive: `alive` without a look."""
+
     def load(self, spec: FunctionSpec, deadline: float, on_log: LogSink | None = None) -> Outcome | None:
         """Make the booted sandbox this version's. None when loaded, an Outcome when the user's code failed to.
 

@@ -133,7 +133,7 @@ class Pool:
             actions = self._take_actions()
             is_waiting = bool(self._ledger.queues)
         self._carry_out(actions)
-        if is_waiting:
+        if is_waiting and not self._wake.is_set():
             self._wake.set()
         return waiter
 
@@ -166,7 +166,8 @@ class Pool:
 
     def give_back(self, lease: Lease) -> None:
         """The lease has ended. Does nothing the second time."""
-        alive = _is_alive(lease.sandbox)
+        # After a clean end the sandbox is asked again when it is used next: two looks for one are a system call each.
+        alive = _is_alive(lease.sandbox) if lease.slot.spent or not lease.slot.loaded else not lease.sandbox.dead
         now = self.clock()
         with self._lock:
             if not lease.is_open:

@@ -46,6 +46,11 @@ class Slot:
     """Its version was evicted, or the pool closed, while it was busy: destroyed when it comes back."""
 
     @property
+    def is_coming_back(self) -> bool:
+        """Loaded and at work, and to be used again after that."""
+        return self.loaded and not (self.retired or self.cancelled)
+
+    @property
     def living(self) -> Sandbox:
         """The sandbox, where the state says there is one."""
         assert self.sandbox is not None
