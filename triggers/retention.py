@@ -21,7 +21,7 @@ from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pruning import Prunable
 from nimbus_project.core.queue import Task
 from triggers import event_retention
-from triggers.models import ScheduleFire
+from triggers.models import ScheduleFire, WebhookDelivery
 
 log = logging.getLogger("nimbus.retention")
 
@@ -30,6 +30,13 @@ FIRES = Prunable(
     keep_days=lambda config: config.retention_fires_days,
     rows=ScheduleFire.objects.all,
     age="created_at",
+)
+
+DELIVERIES = Prunable(
+    name="webhook_deliveries",
+    keep_days=lambda config: config.retention_deliveries_days,
+    rows=WebhookDelivery.objects.all,
+    age="received_at",
 )
 
 # Every table that loses its old rows, in the order in which it is done. A new one is one line here.
@@ -42,6 +49,7 @@ TABLES: tuple[Prunable, ...] = (
     event_retention.EVENTS,
     event_retention.DELIVERIES,
     event_retention.REPLAYS,
+    DELIVERIES,
     AUDIT,
 )
 NAMES = tuple(table.name for table in TABLES)
