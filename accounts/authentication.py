@@ -63,6 +63,18 @@ class Authenticator:
             return Principal(role=EMBEDDED.role, address=address)
         return Principal(role=NOBODY.role, address=address)
 
+    def recognise(self, scope: Scope, headers: Headers) -> tuple[Principal, KnownKey | None] | None:
+        """`identify` from memory, for the plain case: a key that was seen lately, or embedded mode, and no proxy in
+        between. None for all else. Raises Unauthorized."""
+        if self._trusted or b"cookie" in headers or addresses.was_forwarded(scope["headers"]):
+            return None
+        address = self.address(scope)
+        if text := credential(headers):
+            key = keys.parse(text)
+            known = directory.known(key.prefix) if key is not None else None
+            return None if key is None or known is None else (_principal(known, key.secret, address), known)
+        return (Principal(role=EMBEDDED.role, address=address), None) if self._is_embedded(scope, address) else None
+
     def _is_embedded(self, scope: Scope, address: str) -> bool:
         if self._keys_required or not addresses.is_loopback(address):
             return False

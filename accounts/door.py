@@ -6,17 +6,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 
 from django.db import DatabaseError
 
 from accounts import addresses, directory, permissions
 from accounts.authentication import Authenticator, Headers, InThread
+from accounts.directory import KnownKey
 from accounts.limits import Limiter, Standing, tighter
 from accounts.principal import NOBODY, Principal, principal_var
 from accounts.rights import Right
 from nimbus_project.config import Config
 from nimbus_project.core import redis
-from nimbus_project.core.errors import RateLimited
+from nimbus_project.core.errors import NimbusError, RateLimited
 from nimbus_project.core.http import SAFE_METHODS, Scope
 
 log = logging.getLogger("nimbus.door")
@@ -40,6 +42,23 @@ class Refused(RateLimited):
             retry_after_sec=standing.reset_sec,
         )
         self.standing = standing
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Who sent a request, as far as memory knows. True until the key's entry in the directory changes."""
+
+    principal: Principal
+    key: KnownKey | None
+    limits: tuple[tuple[str, int], ...]
+    """Subjects and their limits of requests a minute."""
+
+    def still_holds(self, now: float) -> bool:
+        """`now` in Unix seconds."""
+        key = self.key
+        if key is None:
+            return True
+        return directory.known(key.prefix) is key and (key.expires_at is None or key.expires_at > now)
 
 
 class Door:
@@ -84,6 +103,36 @@ class Door:
         self._check(principal, scope, right)
         principal_var.set(principal)
         return standing
+
+    def recognise(self, scope: Scope, headers: Headers, right: Right) -> Recognised | None:
+        """As `admit`, from memory and without counting. None when that takes more than memory, or would be refused:
+        `admit` then says what to do and why."""
+        try:
+            found = self._authenticator.recognise(scope, headers)
+            if found is None:
+                return None
+            principal, key = found
+            permissions.check(principal, right)
+        except NimbusError:
+            return None
+        limits = [(f"address:{principal.address}", self._limit_of(principal.address))]
+        if key is not None:
+            limits.append((f"key:{key.prefix}", self._key_limit))
+        return Recognised(principal, key, tuple((subject, limit) for subject, limit in limits if limit))
+
+    def spend(self, who: Recognised, now: float) -> tuple[Standing | None] | None:
+        """Count one request of who was recognised, in memory. None when that takes a question to Redis, or is refused:
+        nothing is counted then."""
+        limiter = self._limiter
+        for subject, _ in who.limits:
+            if not limiter.has_room(subject):
+                return None
+        standing: Standing | None = None
+        for subject, limit in who.limits:
+            standing = tighter(standing, limiter.spend(subject, limit))
+        if who.key is not None:
+            directory.note_use(who.key.prefix, now)
+        return (standing,)
 
     async def admit_stranger(self, scope: Scope) -> None:
         """Let in whoever comes, unless over the limit of its address (RateLimited): what credentials the request may

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from accounts.principal import principal_var
+from accounts.principal import Principal, principal_var
 from functions import input_schema
 from functions.configuration import NOTHING, Overrides, all_overrides
 from functions.errors import AliasNotFound, EnvironmentNotFound, FunctionNotFound, VersionNotFound
@@ -101,11 +101,16 @@ def listen(listener: Callable[[str], None]) -> None:
 def known(reference: str) -> LiveFunction | None:
     """From memory or not at all: never blocks. None too for what the caller may not see: `look_up` then takes as long
     to say so as for what does not exist."""
+    return known_to(principal_var.get(), reference)
+
+
+def known_to(principal: Principal, reference: str) -> LiveFunction | None:
+    """As `known`, for somebody who is not the one of this request's context."""
     entry = _entries.get(reference)
     if entry is None or time.monotonic() - entry[0] >= MAX_AGE_SEC:
         return None
     live = entry[1]
-    return live if principal_var.get().may_see(live.owner_id, live.shared) else None
+    return live if principal.may_see(live.owner_id, live.shared) else None
 
 
 def look_up(reference: str) -> LiveFunction:

@@ -55,6 +55,7 @@ class CallDesk:
         self.mailbox = Mailbox(self.web_id)
         self.lane = DirectLane(config())
         self._max_waiting = config().max_waiting_calls
+        self._queue_wait_sec = config().queue_wait_sec
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="nimbus-web")
         self._workers_seen_at = 0.0
         self._running_on: dict[str, str] = {}
@@ -98,12 +99,17 @@ class CallDesk:
     async def call(self, new: NewInvocation) -> RunRecord:
         """Run it and wait. The record says how it ended; raises NimbusError when it could not be run."""
         services.check_active(new.function)
-        if len(self.mailbox) + len(self.lane) >= self._max_waiting:
+        if not self.has_room:
             raise Unavailable("Too many calls are waiting here. Try again in a moment.", code="too_many_waiting")
         await self._check_workers()
         if new.idempotency_key:
             return await self._call_once(new)
         return await self._call(new)
+
+    @property
+    def has_room(self) -> bool:
+        """For one more caller to wait."""
+        return len(self.mailbox) + len(self.lane) < self._max_waiting
 
     async def _call_once(self, new: NewInvocation) -> RunRecord:
         """With an idempotency key: the first one runs, the others get its answer."""
@@ -156,27 +162,36 @@ class CallDesk:
             raise services.at_limit(function)
         message = services.call_message(new, reply_to=self.web_id, now_ms=time.time() * 1000, slot=slot)
         try:
-            give_up_at = time.monotonic() + config().queue_wait_sec + new.timeout_sec + _GRACE_SEC
-            record = await self.lane.call(message, new.event, give_up_at)
-            return record if record is not None else await self._run_queued(message, new)
+            return await self.send(message, new.event, new.timeout_sec)
         except WorkerLost as lost:
-            outcome = Outcome(
-                status=Status.FAILED, fault=Fault.PLATFORM, error=str(lost), error_type=ErrorType.WORKER_LOST
-            )
-            record = record_of(message, outcome, event=new.event, completed_ms=time.time() * 1000)
-            await self.in_thread(ledger.write, [record])
             await self._release(slot, function.id, run_id)
-            return record
+            return await self.lost(message, new.event, lost)
         except Unavailable:
             await self._release(slot, function.id, run_id)
             raise
 
-    async def _run_queued(self, message: CallMessage, new: NewInvocation) -> RunRecord:
+    def give_up_at(self, timeout_sec: int) -> float:
+        """When a call that is sent now has no answer to hope for any more, by `time.monotonic()`."""
+        return time.monotonic() + self._queue_wait_sec + timeout_sec + _GRACE_SEC
+
+    async def send(self, message: CallMessage, event: bytes, timeout_sec: int) -> RunRecord:
+        """By the direct lane, else by the queue. Raises WorkerLost, NoWorker, Unavailable."""
+        record = await self.lane.call(message, event, self.give_up_at(timeout_sec))
+        return record if record is not None else await self._run_queued(message, event, timeout_sec)
+
+    async def lost(self, message: CallMessage, event: bytes, lost: WorkerLost) -> RunRecord:
+        """The record of a run whose worker died with it: nobody else has one."""
+        outcome = Outcome(status=Status.FAILED, fault=Fault.PLATFORM, error=str(lost), error_type=ErrorType.WORKER_LOST)
+        record = record_of(message, outcome, event=event, completed_ms=time.time() * 1000)
+        await self.in_thread(ledger.write, [record])
+        return record
+
+    async def _run_queued(self, message: CallMessage, event: bytes, timeout_sec: int) -> RunRecord:
         """By the queue, where it waits for a worker with room. Raises WorkerLost, NoWorker, Unavailable."""
         future = self.mailbox.expect(message.id)
         try:
-            await services.submit_call(self._redis, message, new.event)
-            return await self._wait(future, message.id, new.timeout_sec)
+            await services.submit_call(self._redis, message, event)
+            return await self._wait(future, message.id, timeout_sec)
         finally:
             self.mailbox.forget(message.id)
             self._running_on.pop(message.id, None)

@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from invocations import choice
 from invocations.record import CallMessage, RunRecord
@@ -36,13 +36,23 @@ class Busy(Exception):
     """The worker has not begun the call and won't."""
 
 
+class Waiting(Protocol):
+    """Who waits for an answer: a future, or what behaves as one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, record: RunRecord, /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
 class Link(asyncio.Protocol):
     """The connection to one worker."""
 
     def __init__(self, worker_id: str) -> None:
         self.worker_id = worker_id
         self.is_open = False
-        self.waiting: dict[int, tuple[asyncio.Future[RunRecord], float]] = {}
+        self.waiting: dict[int, tuple[Waiting, float]] = {}
         """And when to give up, by `time.monotonic()`."""
         self._loop = asyncio.get_running_loop()
         self._splitter = wire.Splitter()
@@ -55,15 +65,18 @@ class Link(asyncio.Protocol):
         self.is_open = True
 
     def send(self, head: bytes, event: bytes, give_up_at: float) -> asyncio.Future[RunRecord]:
-        """A call on its way; the future gets its record, Busy or WorkerLost. Calls made in the same turn of the loop
-        share one system call."""
+        """A call on its way; the future gets its record, Busy or WorkerLost."""
+        future: asyncio.Future[RunRecord] = self._loop.create_future()
+        self.send_for(future, head, event, give_up_at)
+        return future
+
+    def send_for(self, waiting: Waiting, head: bytes, event: bytes, give_up_at: float) -> None:
+        """As `send`, for somebody else's future. Calls made in the same turn of the loop share one system call."""
         self._number = number = (self._number + 1) & 0xFFFFFFFF
-        future = self._loop.create_future()
-        self.waiting[number] = future, give_up_at
+        self.waiting[number] = waiting, give_up_at
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(wire.encode(wire.CALL, number, head, event))
-        return future
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -109,7 +122,7 @@ class Link(asyncio.Protocol):
             self._transport.close()
 
 
-def _fail(future: asyncio.Future[RunRecord], error: Exception) -> None:
+def _fail(future: Waiting, error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
 
@@ -181,7 +194,7 @@ class DirectLane:
         if not links:
             return None
         head = message.to_head()
-        for worker_id in self._order(message):
+        for worker_id in self._order(message.function_id, message.version):
             link = links.get(worker_id)
             if link is None or not link.is_open:
                 continue
@@ -191,11 +204,20 @@ class DirectLane:
                 continue
         return None
 
-    def _order(self, message: CallMessage) -> Iterable[str]:
+    def first(self, function_id: str, version: int) -> Link | None:
+        """The link that a call of this version would go by; None when there is none."""
         links = self._links
-        if len(links) == 1:
+        for worker_id in self._order(function_id, version):
+            link = links.get(worker_id)
+            if link is not None and link.is_open:
+                return link
+        return None
+
+    def _order(self, function_id: str, version: int) -> Iterable[str]:
+        links = self._links
+        if len(links) < 2:
             return links
-        key = f"{message.function_id}:{message.version}"
+        key = f"{function_id}:{version}"
         ranked = self._rankings.get(key)
         if ranked is None:
             if len(self._rankings) >= RANKINGS:

@@ -10,6 +10,7 @@ from functions import directory, input_schema
 from functions.directory import LiveFunction
 from invocations import answer, idempotency, services
 from invocations.calls import CallDesk
+from invocations.record import RunRecord
 from invocations.services import NewInvocation
 from nimbus_project.config import config
 from nimbus_project.core.errors import InvalidRequest, UnsupportedMediaType
@@ -26,9 +27,13 @@ async def invoke(request: HttpRequest, desk: CallDesk) -> HttpAnswer:
     """`POST /functions/{id}/invoke`: the body is the event, the answer is the function's."""
     new = await _parse(request, desk)
     run = await desk.call(new)
+    return answer_of(run, logs=request.query.get("logs") in ("true", "1"))
+
+
+def answer_of(run: RunRecord, *, logs: bool = False) -> HttpAnswer:
+    """A finished run as the answer to its caller."""
     if error := answer.platform_error(run):
-        return error_answer(error, request.request_id)
-    logs = request.query.get("logs") in ("true", "1")
+        return error_answer(error, run.request_id)
     return HttpAnswer(answer.http_status(run.status), answer.http_body(run, logs=logs))
 
 

@@ -42,6 +42,7 @@ from accounts.permissions import right_for  # isort: skip
 from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import CallDesk  # isort: skip
+from invocations.express import Express  # isort: skip
 from triggers.outside import Asked, Outside  # isort: skip
 
 Handler = Callable[[HttpRequest, CallDesk], Awaitable[HttpAnswer | AsgiApp]]
@@ -81,6 +82,8 @@ class Entrance:
         self._desk: CallDesk | None = None
         self._door: Door | None = None
         self._outside: Outside | None = None
+        self.express: Express
+        """There once it has started."""
         named = frozenset(filter(None, config().allowed_hosts.lower().split(",")))
         self._hosts = LOOPBACK_HOSTS | named | config().route_host_names
 
@@ -106,6 +109,7 @@ class Entrance:
         await self._desk.start()
         self._door = Door(config(), self._desk.in_thread)
         self._outside = Outside(config(), self._desk, self._door)
+        self.express = Express(config(), self._desk, self._door, self._hosts)
 
     async def stop(self) -> None:
         if self._desk is not None and self._door is not None and self._outside is not None:

@@ -61,11 +61,7 @@ def redis(program: Path, socket: Path) -> Part:
 
 def web(number: int, listener: int, env: dict[str, str]) -> Part:
     """A web process on a listening socket that the supervisor holds: callers wait while it is started again."""
-    command = [sys.executable, "-m", "uvicorn", "nimbus_project.asgi:application", "--fd", str(listener)]
-    command += ["--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--no-access-log"]
-    # Whose X-Forwarded-For is believed is decided by NIMBUS_TRUSTED_PROXIES; uvicorn would believe any from loopback.
-    command += ["--no-proxy-headers"]
-    command += ["--log-level", "warning", "--timeout-graceful-shutdown", str(WEB_GRACE_SEC)]
+    command = [sys.executable, "-m", "nimbus_project.serve", "--fd", str(listener), "--grace-sec", str(WEB_GRACE_SEC)]
     return Part(
         name=f"web-{number}",
         command=tuple(command),

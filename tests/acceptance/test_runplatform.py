@@ -148,7 +148,8 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_is_clean(supervis
 
 
 @pytest.mark.parametrize(
-    ("word", "name"), [("uvicorn", "web-1"), ("worker", "worker-1"), ("redis-server", "redis"), (" beat ", "beat")]
+    ("word", "name"),
+    [(".serve", "web-1"), ("worker", "worker-1"), ("redis-server", "redis"), (" beat ", "beat")],
 )
 def test_a_part_that_dies_is_started_again(supervisor: Supervisor, word: str, name: str) -> None:
     supervisor.start()
@@ -263,6 +264,6 @@ def test_several_web_processes_and_workers(supervisor: Supervisor) -> None:
     supervisor.start("--web", "2", "--workers", "2", "--no-beat")
     supervisor.ready()
     commands = [" ".join(child.cmdline()) for child in psutil.Process(supervisor.pid).children()]
-    assert [sum(word in command for command in commands) for word in ("uvicorn", " worker ", " beat ")] == [2, 2, 0]
+    assert [sum(word in command for command in commands) for word in (".serve", " worker ", " beat ")] == [2, 2, 0]
     assert quick_start(supervisor) == HELLO
     assert supervisor.stop(END_SEC) == 0
