@@ -13,19 +13,8 @@ from functions.spec import FunctionSpec
 from invocations.outcome import StartKind
 from workers.pool.actions import Action, Begin, Bury, Grant, PoolClosed, PoolTimeout, Refuse
 from workers.pool.limits import PoolLimits
-from workers.pool.placement import (
-    LEAST_GAIN_SEC,
-    Boot,
-    Decision,
-    Evict,
-    Key,
-    Prewarmed,
-    View,
-    Wait,
-    Warm,
-    pick,
-)
-from workers.pool.slots import Census, Slot, State
+from workers.pool.placement import Boot, Decision, Evict, Key, Prewarmed, View, Wait, Warm, pick
+from workers.pool.slots import Census, Slot, State, is_served_soon
 from workers.pool.timing import Backoff, Means
 from workers.sandbox import Sandbox, SandboxError
 
@@ -80,17 +69,8 @@ class Ledger:
         key = waiter.spec.key
         queue = self.queues.setdefault(key, deque())
         queue.append(waiter)
-        if not self._is_served_soon(key, len(queue)):
+        if not is_served_soon(self.slots.values(), key, len(queue), self.run_sec.of(key)):
             self.arrange(now)
-
-    def _is_served_soon(self, key: Key, waiting: int) -> bool:
-        """Whether the present sandboxes of this version are enough for all who wait, as `View.worth` sees it: then a
-        newcomer changes nothing, and many callers of a fast function cost no look at all the books each. A run that
-        takes longer than expected is the next round's to notice."""
-        serving = sum(
-            slot.state is State.BUSY and slot.key == key and slot.is_coming_back for slot in self.slots.values()
-        )
-        return serving > 0 and waiting * self.run_sec.of(key) <= LEAST_GAIN_SEC * serving
 
     def requeue(self, grant: Grant, now: float) -> None:
         """The sandbox granted had died meanwhile: its waiter is the longest waiting one again."""

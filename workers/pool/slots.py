@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from workers.pool.limits import PoolLimits
-from workers.pool.placement import Key, Spot
+from workers.pool.placement import LEAST_GAIN_SEC, Key, Spot
 from workers.sandbox import Sandbox
 
 
@@ -117,6 +117,14 @@ def of_version(slots: Iterable[Slot], function_id: str, version: int | None) -> 
         and slot.key[0] == function_id
         and version in (None, slot.key[1])
     ]
+
+
+def is_served_soon(slots: Iterable[Slot], key: Key, waiting: int, run_sec: float) -> bool:
+    """Whether the present sandboxes of this version are enough for all who wait, as `View.worth` sees it: then a
+    newcomer changes nothing, and many callers of a fast function cost no look at all the books each. A run that takes
+    longer than expected is the next round's to notice."""
+    serving = sum(slot.state is State.BUSY and slot.key == key and slot.is_coming_back for slot in slots)
+    return serving > 0 and waiting * run_sec <= LEAST_GAIN_SEC * serving
 
 
 def loaded_versions(slots: Iterable[Slot]) -> list[str]:
