@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models
 
 from nimbus_project.core.ids import new_id
+from nimbus_project.core.json_numbers import JsonNumbers
 
 
 class Role(models.TextChoices):
@@ -83,8 +84,8 @@ class AuditEntry(models.Model):
     object_type = models.CharField(max_length=32)
     object_id = models.CharField(max_length=64, db_index=True)
     object_name = models.CharField(max_length=128, blank=True)
-    before = models.JSONField(null=True, blank=True)
-    after = models.JSONField(null=True, blank=True)
+    before = models.JSONField(null=True, blank=True, decoder=JsonNumbers)
+    after = models.JSONField(null=True, blank=True, decoder=JsonNumbers)
 
     class Meta:
         ordering: ClassVar = ["-at", "-id"]

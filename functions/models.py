@@ -10,6 +10,7 @@ from django.db import models
 from functions import cron
 from functions.runtimes import RUNTIMES
 from nimbus_project.core.ids import new_id
+from nimbus_project.core.json_numbers import JsonNumbers
 
 
 class FunctionStatus(models.TextChoices):
@@ -182,7 +183,7 @@ class FunctionVersion(models.Model):
     timeout_sec = models.PositiveIntegerField(default=30)
     env_vars = models.JSONField(default=dict, blank=True)
     network = models.CharField(max_length=8, choices=Network, default=Network.NONE)
-    input_schema = models.JSONField(default=dict, blank=True)
+    input_schema = models.JSONField(default=dict, blank=True, decoder=JsonNumbers)
     """JSON Schema of the events it takes; empty: any."""
     description = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

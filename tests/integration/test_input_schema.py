@@ -154,10 +154,13 @@ def test_copies_have_it(strict: Api, copy: Callable[[Api], None]) -> None:
 
 def test_numbers_come_back_as_they_were(api: Api) -> None:
     """A database that spells 1.0 as 1 must not make a new version of the same."""
-    schema = {"minimum": 1.0, "maximum": 1e3, "multipleOf": 0.1, "const": 2**60}
+    schema = {"minimum": 1.0, "maximum": 1e3, "multipleOf": 0.1, "const": 2**60, "enum": [-1.4e243, 1e-300, 2**64 - 1]}
     api.create(input_schema=schema)
     assert api.put("/functions/hello", {"input_schema": schema}).json()["version"] == 1
     assert api.get("/functions/hello").json()["input_schema"] == schema
+    refusal(api.post("/functions/hello/async", {}), 400, "invalid_event")
+    assert api.get("/audit?action=function.create").json()["audit"][0]["after"]["input_schema"] == schema
+    assert api.get("/audit?format=csv").status_code == 200
 
 
 def test_the_change_is_in_the_audit_log(strict: Api) -> None:
