@@ -1,8 +1,8 @@
 """The log of a webhook's deliveries: what came, what was answered, what it led to; and once more, if so wanted.
 
 Written behind: a call leaves a note in memory, which its web process stores within FLUSH_SEC, so that a delivery costs
-its caller no database. Bounded for each function: the newest KEPT that led to an invocation, and apart from them, so
-that a flood of refused ones pushes none of those out, the newest KEPT_REFUSED.
+its caller no database. Bounded for each function, in memory as in the table: the newest KEPT that led to an invocation,
+and apart from them, so that a flood of refused ones pushes none of those out, the newest KEPT_REFUSED.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -35,16 +37,43 @@ log = logging.getLogger("nimbus.webhooks")
 FLUSH_SEC = 0.5
 KEPT = 500
 KEPT_REFUSED = 100
-MAX_WAITING = 10_000
-"""Notes in memory; more are dropped, the oldest first."""
 
-_waiting: deque[WebhookDelivery] = deque(maxlen=MAX_WAITING)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """What a row will say (`WebhookDelivery`)."""
+
+    function_id: UUID
+    invocation_id: UUID | None
+    delivery_id: str
+    http_status: int
+    code: str
+    request_id: str
+    address: str
+    size_bytes: int
+    duration_ms: float
+    received_at: datetime
+
+
+_Kind = tuple[UUID, bool]
+"""Of which function; whether it was refused."""
+_waiting: dict[_Kind, deque[Noted]] = {}
+_noting = threading.Lock()
 _writing = threading.Lock()
 
 
-def note(delivery: WebhookDelivery) -> None:
-    """Have it stored soon. Never blocks."""
-    _waiting.append(delivery)
+def note(delivery: Noted) -> None:
+    """Have it stored soon. Takes microseconds."""
+    kind = delivery.function_id, delivery.invocation_id is None
+    with _noting:
+        _queue(kind).append(delivery)
+
+
+def _queue(kind: _Kind) -> deque[Noted]:
+    found = _waiting.get(kind)
+    if found is None:
+        found = _waiting[kind] = deque(maxlen=KEPT_REFUSED if kind[1] else KEPT)
+    return found
 
 
 async def write_behind(desk: CallDesk) -> None:
@@ -61,14 +90,25 @@ async def write_behind(desk: CallDesk) -> None:
 def flush() -> None:
     """Store what this process has noted. Raises DatabaseError; the notes are kept then."""
     with _writing:
-        rows = [_waiting.popleft() for _ in range(len(_waiting))]
+        with _noting:
+            taken = dict(_waiting)
+            _waiting.clear()
+        rows = [WebhookDelivery(**asdict(noted)) for notes in taken.values() for noted in notes]
         try:
             WebhookDelivery.objects.bulk_create(rows, batch_size=500)
         except DatabaseError:
-            _waiting.extendleft(reversed(rows))
+            _put_back(taken)
             raise
-    for function_id in {row.function_id for row in rows}:
+    for function_id in {function_id for function_id, _ in taken}:
         _prune(function_id)
+
+
+def _put_back(taken: Mapping[_Kind, deque[Noted]]) -> None:
+    with _noting:
+        for kind, notes in taken.items():
+            since = list(_queue(kind))
+            _queue(kind).clear()
+            _queue(kind).extend([*notes, *since])
 
 
 def _prune(function_id: UUID) -> None:

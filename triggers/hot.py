@@ -23,6 +23,7 @@ from nimbus_project.core.http import HttpRequest, json_answer
 from nimbus_project.core.metrics import WEBHOOK_REQUESTS
 from triggers import deliveries, signing, webhook_directory
 from triggers.cors import allows, preflight, with_cors
+from triggers.deliveries import Noted
 from triggers.errors import DeliveryReplayed, SignatureRefused
 from triggers.gate import (
     Answer,
@@ -38,7 +39,6 @@ from triggers.gate import (
 )
 from triggers.http_answers import Passed
 from triggers.http_events import CREDENTIALS, route_event, webhook_event
-from triggers.models import WebhookDelivery
 from triggers.route_table import Match, Route, allowed, choose
 from triggers.signing import Scheme, Verdict
 from triggers.webhook_directory import LiveWebhook
@@ -88,19 +88,19 @@ class _Delivery:
             answer, code = refusal(error, self.request), error.error_code
         outcome = code or ("accepted" if self.live.is_async else "answered")
         WEBHOOK_REQUESTS.labels(self.function_name, outcome).inc()
-        row = WebhookDelivery(
+        noted = Noted(
             function_id=UUID(self.live.function_id),
             invocation_id=self.invocation_id,
             delivery_id=self.verdict.delivery_id,
             http_status=answer.status,
-            code=self.verdict.problem or code,
+            code=str(self.verdict.problem or code),
             request_id=self.request.request_id,
             address=self.gate.door.address(self.request.scope)[:64],
             size_bytes=self.size_bytes,
             duration_ms=(time.perf_counter() - began) * 1000,
             received_at=received_at,
         )
-        deliveries.note(row)
+        deliveries.note(noted)
         return answer
 
     async def _checked(self) -> Answer:
