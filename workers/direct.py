@@ -272,7 +272,13 @@ class DirectServer:
     def _finish(self, run: Run, outcome: Outcome) -> None:
         """Record, then answer; the sandbox goes on to the next caller first."""
         del self.runs[id(run)]
-        head, lines = run.finish(outcome)
+        try:
+            head, lines = run.finish(outcome)
+        except Exception:
+            # Somebody waits, and the sandbox is to be given back, whatever it was.
+            log.exception("a run's record can't be made", extra={"request_id": run.call.request_id})
+            outcome = unavailable("The record of this run could not be made. The worker's log says why.")
+            head, lines = run.finish(outcome)
         self.worker.scribe.journal.add(lines)
         run.connection.answer(run.number, head, outcome.output or b"")
         self._answer_soon(run.connection)
