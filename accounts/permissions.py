@@ -138,6 +138,14 @@ TABLE: dict[str, Methods] = {
     "event-rule": _OBJECT,
     # Nothing is stored and nobody called.
     "event-rule-test": {"POST": Right.READ},
+    # -- triggers: alerts
+    "alerts": _COLLECTION,
+    "alert": _OBJECT,
+    "alert-silence": _ACT,
+    "alert-unsilence": _ACT,
+    "alert-test": _ACT,
+    "alert-history": _READ,
+    "alert-notifications": _READ,
 }
 
 # Pages with a login of their own (Django's admin), and what those pages are made of.

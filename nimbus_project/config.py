@@ -143,6 +143,15 @@ class Config(BaseSettings):
     """Addresses or networks (CIDR), comma separated, that are not public and that URLs of users (alerts, destinations)
     may lead to all the same."""
 
+    smtp_host: str = ""
+    """The server that mail goes out by (alerts); empty: none is sent."""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = Field("", repr=False)
+    smtp_from: str = "nimbus@localhost"
+    """The sender of that mail."""
+
     # -- durable work
     lease_sec: float = Field(10.0, gt=1)
     """A running row whose worker has not renewed it for so long goes back to the queue."""
@@ -164,6 +173,8 @@ class Config(BaseSettings):
     """Of webhooks and events."""
     retention_events_days: int = Field(14, ge=0)
     """The archive of the event bus, which replays read."""
+    retention_alerts_days: int = Field(90, ge=0)
+    """History of alerts."""
     retention_fires_days: int = Field(14, ge=0)
     """History of schedules."""
     retention_audit_days: int = Field(365, ge=0)

@@ -71,6 +71,7 @@ _EXAMPLES: dict[str, Any] = {
     "user_create": {"name": "ada", "role": "developer", "email": "ada@example.org"},
     "user_update": {"role": "viewer"},
     "event_rule_update": {"enabled": False},
+    "alert_update": {"threshold": 0.1},
 }
 
 

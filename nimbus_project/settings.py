@@ -162,11 +162,25 @@ SPECTACULAR_SETTINGS = {
         "EventStatusEnum": "triggers.serializers.events.EVENT_STATUSES",
         "EventDeliveryStatusEnum": "triggers.models.DeliveryStatus",
         "EventReplayStatusEnum": "triggers.models.ReplayStatus",
+        "AlertStateEnum": "triggers.serializers.alerts.STATES",
+        "AlertKindEnum": "triggers.serializers.alerts.KINDS",
+        "AlertChannelTypeEnum": "triggers.serializers.alerts.TYPES",
+        "AlertToldEnum": "triggers.serializers.alerts.TOLD",
+        "NotificationStatusEnum": "triggers.models.NotificationStatus",
     },
     "SERVE_PERMISSIONS": ["accounts.permissions.TablePermission"],
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True},
 }
+
+EMAIL_HOST = _config.smtp_host
+EMAIL_PORT = _config.smtp_port
+EMAIL_HOST_USER = _config.smtp_user
+EMAIL_HOST_PASSWORD = _config.smtp_password
+EMAIL_USE_TLS = _config.smtp_security == "starttls"
+EMAIL_USE_SSL = _config.smtp_security == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = _config.smtp_from
 
 CELERY_BROKER_URL = _config.redis if not _config.redis.startswith("unix://") else "redis+socket" + _config.redis[4:]

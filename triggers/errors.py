@@ -89,3 +89,11 @@ class AmbiguousName(Conflict):
 
 class EventReplayNotFound(NotFound):
     code = "event_replay_not_found"
+
+
+class AlertNotFound(NotFound):
+    code = "alert_not_found"
+
+
+class AlertExists(Conflict):
+    code = "alert_exists"

@@ -20,7 +20,7 @@ from nimbus_project.core import queue
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pruning import Prunable
 from nimbus_project.core.queue import Task
-from triggers import event_retention
+from triggers import alert_retention, event_retention
 from triggers.models import ScheduleFire, WebhookDelivery
 
 log = logging.getLogger("nimbus.retention")
@@ -50,6 +50,8 @@ TABLES: tuple[Prunable, ...] = (
     event_retention.DELIVERIES,
     event_retention.REPLAYS,
     DELIVERIES,
+    alert_retention.CHANGES,
+    alert_retention.NOTIFICATIONS,
     AUDIT,
 )
 NAMES = tuple(table.name for table in TABLES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from triggers.api import event_rules, events, retention, schedules, webhooks
+from triggers.api import alerts, event_rules, events, retention, schedules, webhooks
 
 urlpatterns: list[URLPattern] = [
     path("schedules", schedules.SchedulesApi.as_view(), name="schedules"),
@@ -34,6 +34,13 @@ urlpatterns: list[URLPattern] = [
         webhooks.WebhookRedeliverApi.as_view(),
         name="webhook-redeliver",
     ),
+    path("alerts", alerts.AlertsApi.as_view(), name="alerts"),
+    path("alerts/<str:reference>", alerts.AlertApi.as_view(), name="alert"),
+    path("alerts/<str:reference>/silence", alerts.AlertSilenceApi.as_view(), name="alert-silence"),
+    path("alerts/<str:reference>/unsilence", alerts.AlertUnsilenceApi.as_view(), name="alert-unsilence"),
+    path("alerts/<str:reference>/test", alerts.AlertTestApi.as_view(), name="alert-test"),
+    path("alerts/<str:reference>/history", alerts.AlertHistoryApi.as_view(), name="alert-history"),
+    path("alerts/<str:reference>/notifications", alerts.AlertNotificationsApi.as_view(), name="alert-notifications"),
     path("events", events.EventsApi.as_view(), name="events"),
     path("events/replay", events.EventReplaysApi.as_view(), name="event-replays"),
     path("events/replay/<str:reference>", events.EventReplayApi.as_view(), name="event-replay"),

@@ -19,6 +19,7 @@ from nimbus_project.core.queue import CLOCK, Task, configure
 
 TICK_EVERY_SEC = 1.0
 ROLLOUTS_EVERY_SEC = 1.0
+ALERTS_EVERY_SEC = 15.0
 LEFTOVERS_EVERY_SEC = 3600.0
 
 app = configure(Celery("nimbus"))
@@ -46,6 +47,11 @@ app.conf.update(
             "task": str(Task.RETENTION),
             "schedule": crontab(minute="17", hour=str(config().retention_hour)),
             "options": {"queue": "build", "expire_seconds": 6 * 3600},
+        },
+        "alerts": {
+            "task": str(Task.ALERTS),
+            "schedule": ALERTS_EVERY_SEC,
+            "options": {"queue": "sync", "expire_seconds": ALERTS_EVERY_SEC},
         },
         "leftovers": {
             "task": str(Task.LEFTOVERS),

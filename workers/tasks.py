@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
-from triggers import fan_out, firing, retention
+from triggers import alert_evaluation, fan_out, firing, notifications, retention
 from workers import builder, executor, queued, reaper
 from workers.celery import app
 from workers.worker import current
@@ -63,3 +63,13 @@ def drop_leftovers() -> None:
 @app.task(name=str(Task.FAN_OUT))
 def fan_out_events(_subject: str) -> None:
     fan_out.run_woken()
+
+
+@app.task(name=str(Task.ALERTS))
+def evaluate_alerts() -> None:
+    alert_evaluation.evaluate_all(timezone.now())
+
+
+@app.task(name=str(Task.NOTIFY))
+def notify(_subject: str) -> None:
+    notifications.run_woken()

@@ -48,6 +48,10 @@ class Task(StrEnum):
     """Drop files that nobody needs any more."""
     FAN_OUT = "nimbus.fan_out"
     """Events wait to be held against rules (`triggers/fan_out.py`)."""
+    ALERTS = "nimbus.alerts"
+    """Look at every alert."""
+    NOTIFY = "nimbus.notify"
+    """Messages of alerts wait to be sent (`triggers/notifications.py`)."""
 
 
 CLOCK = "clock"
@@ -57,7 +61,7 @@ CLOCK = "clock"
 # In this order a free worker thread looks for work: the clock, which no backlog may hold up, then callers who wait.
 QUEUES: dict[str, tuple[Task, ...]] = {
     CLOCK: (Task.TICK, Task.SWEEP, Task.ROLLOUTS),
-    "sync": (Task.RUN_CALL, Task.FAN_OUT),
+    "sync": (Task.RUN_CALL, Task.FAN_OUT, Task.ALERTS, Task.NOTIFY),
     "async": (Task.RUN_INVOCATION,),
     "build": (Task.BUILD, Task.COMPILE, Task.RETENTION, Task.LEFTOVERS),
 }

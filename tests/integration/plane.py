@@ -35,7 +35,17 @@ def clean() -> None:
     from functions.models import Function, Package
     from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
     from nimbus_project.core import redis
-    from triggers.models import Event, EventDelivery, EventReplay, EventRule, ScheduleFire, WebhookDelivery
+    from triggers.models import (
+        AlertChange,
+        AlertNotification,
+        AlertRule,
+        Event,
+        EventDelivery,
+        EventReplay,
+        EventRule,
+        ScheduleFire,
+        WebhookDelivery,
+    )
 
     client = redis.connection()
     keep = (redis.WORKERS, redis.WORKER)
@@ -44,7 +54,7 @@ def clean() -> None:
     history = (DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
     for model in (*history, Function, Package):
         model.objects.all().delete()
-    for model in (Event, EventDelivery, EventReplay, EventRule):
+    for model in (Event, EventDelivery, EventReplay, EventRule, AlertRule, AlertChange, AlertNotification):
         model.objects.all().delete()
     directory.forget_all()
 

@@ -116,6 +116,13 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "event-rules": {"GET": READ, "POST": WRITE},
     "event-rule": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
     "event-rule-test": {"POST": READ},
+    "alerts": {"GET": READ, "POST": WRITE},
+    "alert": {"GET": READ, "PUT": WRITE, "PATCH": WRITE, "DELETE": WRITE},
+    "alert-silence": {"POST": WRITE},
+    "alert-unsilence": {"POST": WRITE},
+    "alert-test": {"POST": WRITE},
+    "alert-history": {"GET": READ},
+    "alert-notifications": {"GET": READ},
 }
 
 

@@ -1,5 +1,5 @@
 """Triggers in Django's admin, one noun per file."""
 
-from triggers.admin import events, schedules, webhooks
+from triggers.admin import alerts, events, schedules, webhooks
 
-__all__ = ["events", "schedules", "webhooks"]
+__all__ = ["alerts", "events", "schedules", "webhooks"]

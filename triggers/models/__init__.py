@@ -1,5 +1,6 @@
 """Tables of triggers, one noun per file."""
 
+from triggers.models.alerts import AlertChange, AlertChannel, AlertNotification, AlertRule, NotificationStatus
 from triggers.models.events import (
     LIVE,
     DeliveryStatus,
@@ -14,6 +15,10 @@ from triggers.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "LIVE",
+    "AlertChange",
+    "AlertChannel",
+    "AlertNotification",
+    "AlertRule",
     "CatchUp",
     "DeliveryStatus",
     "Event",
@@ -21,6 +26,7 @@ __all__ = [
     "EventReplay",
     "EventRule",
     "FireStatus",
+    "NotificationStatus",
     "Overlap",
     "ReplayStatus",
     "Schedule",

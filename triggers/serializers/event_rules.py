@@ -10,8 +10,7 @@ from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from functions.selectors import NAME_PATTERN
-from functions.serializers.functions import TextField
-from functions.serializers.strict import StrictSerializer
+from functions.serializers.strict import StrictSerializer, TextField
 from triggers.event_rules import MAX_TARGETS, shown_targets
 from triggers.models import EventRule
 from triggers.patterns import Mismatch

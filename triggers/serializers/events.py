@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 from rest_framework import serializers
 
-from functions.serializers.functions import TextField
-from functions.serializers.strict import StrictSerializer
+from functions.serializers.strict import StrictSerializer, TextField
 from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.pagination import moment_from
 from triggers.bus import Accepted

@@ -10,14 +10,14 @@ from django.core.management.base import BaseCommand, CommandError
 from functions.models import Secret
 from functions.secrets import reencrypt
 from nimbus_project.core.crypto import Undecryptable, keyring
-from triggers import webhooks
-from triggers.models import Webhook
+from triggers import alert_channels, webhooks
+from triggers.models import AlertChannel, Webhook
 
 
 class Command(BaseCommand):
     help = (
-        "Encrypts every secret, and the keys of webhooks, again with the newest key: the first of NIMBUS_SECRETS_KEY, "
-        "or of the file secrets.key. Can be repeated; functions keep running meanwhile."
+        "Encrypts every secret, the keys of webhooks and the addresses of alerts again with the newest key: the first "
+        "of NIMBUS_SECRETS_KEY, or of the file secrets.key. Can be repeated; functions keep running meanwhile."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -40,6 +40,11 @@ class Command(BaseCommand):
                 done += webhooks.reencrypt(webhook.pk)
             except Undecryptable:
                 unreadable.append(f"the webhook of {webhook.function.name}")
+        for channel in AlertChannel.objects.select_related("rule").defer("ciphertext").iterator():
+            try:
+                done += alert_channels.reencrypt(channel.pk)
+            except Undecryptable:
+                unreadable.append(f"a channel of the alert {channel.rule.name}")
         self.stdout.write(f"{done} secrets are encrypted with the newest key.")
         if unreadable:
             raise CommandError(f"No key opens {', '.join(unreadable)}. Keep the older keys, or set these again.")
