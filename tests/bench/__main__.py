@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--quick] [--only PART[,PART]] [--json FILE]`"""
+"""`python -m tests.bench [--quick | --long] [--only PART[,PART]] [--json FILE]`"""
 
 from __future__ import annotations
 
@@ -11,40 +11,50 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.runtimes import RUNTIMES
-from tests.bench import figures, floors, languages, projects
-from tests.bench.figures import HELLO, Figure
+from tests.bench import consumption, direct, figures, floors, languages, projects
+from tests.bench.direct import FULL, LONG, QUICK, Span
+from tests.bench.figures import Figure
+from tests.bench.handlers import HELLO
 from tests.bench.load import quantile
 from tests.bench.stack import Stack, running_stack
+from tests.services import missing_images
 
 console = Console()
 
-
-PARTS = ("calls", "starts", "queue", "languages", "projects", "cold")
+DIRECT = (*direct.PARTS, direct.SCALE)
+PARTS = (*DIRECT, "calls", "starts", "queue", "languages", "projects", "cold")
+GROUPS = {"direct": DIRECT}
 """What `--only` may name."""
 
 
-def measure(quick: bool, only: frozenset[str] = frozenset(PARTS)) -> list[Figure]:
+def measure(span: Span, only: frozenset[str] = frozenset(PARTS)) -> list[Figure]:
     """The figures of these parts, with the floors that they are held against."""
     table: list[Figure] = []
-    docker_ms = 0.0
+    quick, docker_ms, stolen = span is QUICK, 0.0, consumption.Stolen()
     if only & {"calls", "cold"}:
         docker_ms = floors.docker_run(RUNTIMES["python3.11"].image, times=3 if quick else 7)
         table.append(Figure("floor: docker run", f"p50 {docker_ms:.0f} ms"))
-    if only - {"cold"}:
+    if only - {"cold", direct.SCALE}:
         with running_stack() as stack:
-            table += _with_stock(stack, quick, only)
+            table += _with_stock(stack, span, only)
+    if direct.SCALE in only:
+        with running_stack(web=2, workers=2) as stack:
+            table += direct.scale(stack, span)
     if "cold" in only:
         no_stock = {f"NIMBUS_PREWARM_{name}": "0" for name in ("PYTHON", "NODE", "GO", "WASM")}
         with running_stack(no_stock) as stack:
             table += _cold(stack, docker_ms, 3 if quick else 7)
+    table.append(Figure("time that the host took from this machine", f"{stolen.percent():.1f} %"))
     return table
 
 
-def _with_stock(stack: Stack, quick: bool, only: frozenset[str]) -> list[Figure]:
+def _with_stock(stack: Stack, span: Span, only: frozenset[str]) -> list[Figure]:
     """All that a platform with prewarmed sandboxes is measured for."""
+    quick = span is QUICK
     seconds = 3.0 if quick else 10.0
     table: list[Figure] = []
     bare: dict[str, float] = {}
+    stack.wait_calm()
     if "calls" in only:
         console.print("platform is up; measuring the floors")
         bare = floors.celery_round_trip(stack.redis, stack.folder, seconds=seconds / 2)
@@ -53,9 +63,12 @@ def _with_stock(stack: Stack, quick: bool, only: frozenset[str]) -> list[Figure]
             Figure("floor: bare Celery round trips, 16 callers", f"{bare['per_sec_16']:.0f}/s"),
             *_memory(stack),
         ]
-    if only & {"calls", "starts", "queue"}:
-        stack.create("hello", HELLO)
-        stack.invoke("hello")
+    stack.create("hello", HELLO)
+    stack.invoke("hello")
+    for name, part in direct.PARTS.items():
+        if name in only:
+            stack.wait_calm()
+            table += part(stack, span)
     if "calls" in only:
         table += _warm(stack, bare, seconds)
     if "starts" in only:
@@ -68,12 +81,12 @@ def _with_stock(stack: Stack, quick: bool, only: frozenset[str]) -> list[Figure]
     if "projects" in only:
         console.print("projects with dependencies")
         table += projects.figures(stack)
-    return table
+    return table + direct.records(stack)
 
 
 def _warm(stack: Stack, bare: dict[str, float], seconds: float) -> list[Figure]:
     console.print("warm synchronous calls")
-    one = figures.warm(stack, callers=1, seconds=seconds)
+    one = stack.load(callers=1, seconds=seconds)
     p50, p95, p99 = (one.quantile(q) for q in (0.5, 0.95, 0.99))
     ratio = p50 / bare["p50_ms"]
     table = [
@@ -84,7 +97,7 @@ def _warm(stack: Stack, bare: dict[str, float], seconds: float) -> list[Figure]:
         Figure("warm sync, 1 caller", f"{one.per_sec:.0f}/s"),
     ]
     for callers in (16, 64):
-        load = figures.warm(stack, callers=callers, seconds=seconds)
+        load = stack.load(callers=callers, seconds=seconds)
         ok = load.errors == 0 and (callers != 16 or load.per_sec >= 250)
         bar = "≥ 250/s, no error" if callers == 16 else "no error"
         shown = f"{load.per_sec:.0f}/s, p99 {load.quantile(0.99):.0f} ms, {load.errors} errors"
@@ -123,20 +136,13 @@ def _queue(stack: Stack, quick: bool) -> list[Figure]:
 
 
 def _memory(stack: Stack) -> list[Figure]:
-    told = {process.name: process.rss_mb() for process in stack.processes}
-    told["redis"] = _rss(stack.redis.pid)
+    told = {name: consumption.rss_mb(pid) for name, pid in stack.pids().items() if name != "postgres"}
     total = sum(told.values())
     parts = ", ".join(f"{name} {mb:.0f}" for name, mb in told.items())
     return [
         Figure("idle platform", f"{total:.0f} MB ({parts})", "≤ 400 MB", total <= 400),
         Figure("idle sandbox, Python, prewarmed", f"{figures.sandbox_mb(stack):.0f} MB"),
     ]
-
-
-def _rss(pid: int) -> float:
-    import psutil
-
-    return float(psutil.Process(pid).memory_info().rss) / 2**20
 
 
 def show(table: list[Figure]) -> None:
@@ -150,19 +156,26 @@ def show(table: list[Figure]) -> None:
 
 
 def _parts(text: str) -> frozenset[str]:
-    named = frozenset(filter(None, text.split(",")))
+    named = {part for name in text.split(",") if name for part in GROUPS.get(name, (name,))}
     if not named or named - set(PARTS):
-        raise argparse.ArgumentTypeError(f"there are {', '.join(PARTS)}")
-    return named
+        raise argparse.ArgumentTypeError(f"there are {', '.join([*GROUPS, *PARTS])}")
+    return frozenset(named)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a third of the time, more noise")
-    parser.add_argument("--only", type=_parts, default=frozenset(PARTS), help=f"some of {','.join(PARTS)}")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--quick", dest="span", action="store_const", const=QUICK, help="a third of the time, more noise"
+    )
+    length.add_argument("--long", dest="span", action="store_const", const=LONG, help="memory over 500,000 calls")
+    names = ",".join([*GROUPS, *PARTS])
+    parser.add_argument("--only", type=_parts, default=frozenset(PARTS), help=f"some of {names}")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
     given = parser.parse_args()
-    table = measure(given.quick, given.only)
+    if missing := missing_images("go1.24", "wasm"):
+        parser.exit(2, f"{missing}\n")
+    table = measure(given.span or FULL, given.only)
     show(table)
     rows = [{"figure": f.name, "measured": f.value, "bar": f.bar, "ok": f.ok} for f in table]
     given.json.write_text(json.dumps(rows, indent=2, ensure_ascii=False))

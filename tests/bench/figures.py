@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.bench.load import Load, quantile, run_load
+from tests.bench.handlers import HELLO
+from tests.bench.load import quantile
 from tests.bench.stack import Stack
 from tests.services import wait_until
 
-HELLO = 'def main(event):\n    return {"message": "Hello " + event.get("name", "World")}\n'
-INVOKE = "/api/v1/functions/{}/invoke"
 ASYNC = "/api/v1/functions/{}/async"
 
 
@@ -27,31 +26,17 @@ class Figure:
     ok: bool | None = None
 
 
-def warm(stack: Stack, *, callers: int, seconds: float, function: str = "hello") -> Load:
-    """A burst of warm synchronous calls."""
-    run_load("127.0.0.1", stack.port, INVOKE.format(function), callers=callers, seconds=min(2.0, seconds))
-    return run_load("127.0.0.1", stack.port, INVOKE.format(function), callers=callers, seconds=seconds)
-
-
 def first_calls(stack: Stack, *, times: int) -> list[float]:
     """First calls of new functions, each with a prewarmed sandbox waiting; ms as the caller sees it."""
     took = []
     for number in range(times):
         stack.create(f"fresh-{number}", HELLO)
-        wait_until(lambda n=number: _is_calm(stack, warm=n + 1), 60, "a full stock, and nothing booting")
+        stack.wait_calm()
         began = time.perf_counter()
         answer = stack.invoke(f"fresh-{number}")
         took.append((time.perf_counter() - began) * 1000)
         assert answer.json()["start_kind"] == "prewarmed", answer.text
     return took
-
-
-def _is_calm(stack: Stack, *, warm: int) -> bool:
-    """The stock is full again after the calls before this one: a container that boots takes a core for itself. The
-    heartbeat is up to a second old; that it knows of `warm` loaded sandboxes says that it is not from before."""
-    pool = stack.pool()
-    stock: int = pool.get("prewarmed", {}).get("python3.11", 0)
-    return pool.get("booting") == 0 and pool.get("warm", 0) >= warm and stock >= 2
 
 
 def cold_calls(stack: Stack, *, times: int) -> list[float]:
@@ -70,10 +55,11 @@ def cold_calls(stack: Stack, *, times: int) -> list[float]:
 def accept(stack: Stack, *, count: int) -> list[float]:
     """`/async` from one caller until all are accepted; ms each."""
     took = []
-    with httpx.Client(base_url=f"http://127.0.0.1:{stack.port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{stack.port}", headers=stack.client.headers) as client:
         for _ in range(count):
             began = time.perf_counter()
             answer = client.post(ASYNC.format("hello"), json={"name": "Nimbus"})
+            stack.answers["hello"] += 1
             took.append((time.perf_counter() - began) * 1000)
             assert answer.status_code == 202, answer.text
     return took
@@ -84,7 +70,7 @@ def drain_rate(stack: Stack, *, count: int) -> float:
     began = time.perf_counter()
     accepted = 0
     while accepted < count:
-        load = run_load("127.0.0.1", stack.port, ASYNC.format("hello"), callers=8, seconds=1.0)
+        load = stack.load(path=ASYNC, callers=8, seconds=1.0, warm_up=False)
         assert load.errors == 0, load.statuses
         accepted += load.count
     wait_until(lambda: _unfinished(stack) == 0, 120, "the queue is empty")

@@ -4,27 +4,26 @@
     python -m tests.bench.floor_app               the worker of `relay`, on the socket BENCH_FLOOR_SOCKET
 
 *constant*: the same server answers a constant. *lease*: it leases a warm sandbox and speaks frames to it. *relay*: the
-sandboxes are a second process's, as a worker's are.
+sandboxes are a second process's, as a worker's are. All end by SIGTERM or SIGINT and take their sandboxes with them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, cast
 
 import uvloop
 
 from functions.runtimes import RUNTIMES
-from functions.spec import ArtifactKind, FunctionSpec
 from nimbus_project.config import Config
-from tests.bench.figures import HELLO
-from workers.drivers.docker import DockerDriver
+from tests.bench.bare import hello_spec, invoke_head
+from workers.drivers.docker import DockerDriver, DockerSandbox
 from workers.frames import Kind, decode, encode
 
 SANDBOXES = 2
@@ -37,27 +36,19 @@ class Sandboxes:
 
     def __init__(self) -> None:
         self._driver = DockerDriver(Config(), None)
-        spec = FunctionSpec(
-            function_id="floor",
-            function_name="floor",
-            version=1,
-            runtime="python3.11",
-            handler="handler.main",
-            memory_mb=256,
-            timeout_sec=30,
-            artifact=HELLO.encode(),
-            artifact_sha256="",
-            artifact_kind=ArtifactKind.SOURCE,
-        )
         self._free: deque[int] = deque()
         self._queue: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._then: dict[int, Callable[[bytes], None]] = {}
-        self._made = []
-        for _ in range(SANDBOXES):
-            sandbox = self._driver.create(RUNTIMES["python3.11"], memory_mb=256, deadline=time.monotonic() + 60)
-            assert sandbox.load(spec, time.monotonic() + 30) is None
-            self._made.append(sandbox)
-            self._free.append(sandbox.stream.fileno())
+        self._made: list[DockerSandbox] = []
+        try:
+            for _ in range(SANDBOXES):
+                sandbox = self._driver.create(RUNTIMES["python3.11"], memory_mb=256, deadline=time.monotonic() + 60)
+                assert sandbox.load(hello_spec(), time.monotonic() + 30) is None
+                self._made.append(sandbox)
+                self._free.append(sandbox.stream.fileno())
+        except BaseException:
+            self._driver.close()
+            raise
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
         for fd in self._free:
@@ -70,8 +61,7 @@ class Sandboxes:
             return
         fd = self._free.popleft()
         self._then[fd] = then
-        head = {"id": "1", "request_id": "1", "remaining_ms": 30000, "attempt": 1, "alias": "", "trigger_type": "http"}
-        os.write(fd, encode(Kind.INVOKE, head, event))
+        os.write(fd, encode(Kind.INVOKE, invoke_head(), event))
 
     def _read(self, fd: int) -> None:
         body = decode(os.read(fd, 65536)).body
@@ -158,19 +148,20 @@ class Application:
 
 
 async def work() -> None:
-    """The worker of `relay`."""
+    """The worker of `relay`, until it is asked to end."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
     sandboxes = Sandboxes()
     try:
-        loop = asyncio.get_running_loop()
         sandboxes.listen(loop)
 
         def take(peer: _Peer, number: int, event: bytes) -> None:
             sandboxes.call(event, lambda body: peer.send(number, body))
 
-        path = Path(os.environ["BENCH_FLOOR_SOCKET"])
-        server = await loop.create_unix_server(lambda: _Peer(take), str(path))
-        async with server:
-            await asyncio.Event().wait()
+        server = await loop.create_unix_server(lambda: _Peer(take), os.environ["BENCH_FLOOR_SOCKET"])
+        await ended.wait()
+        server.close()
     finally:
         sandboxes.close()
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from tests.bench.figures import Figure
-from tests.bench.load import quantile, run_load
+from tests.bench.load import quantile
 from tests.bench.stack import Stack
 from tests.services import wait_until
 
@@ -114,9 +114,7 @@ def measure(stack: Stack, language: Language, *, seconds: float, times: int) -> 
         firsts.append((time.perf_counter() - began) * 1000)
         assert first.status_code == 200, first.text
         kinds.add(first.json()["start_kind"])
-    path = f"/api/v1/functions/{name}/invoke"
-    run_load("127.0.0.1", stack.port, path, callers=1, seconds=1)
-    load = run_load("127.0.0.1", stack.port, path, callers=1, seconds=seconds)
+    load = stack.load(name, callers=1, seconds=seconds)
     return Measured(builds, firsts, kinds, load.quantile(0.5), load.errors)
 
 

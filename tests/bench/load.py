@@ -1,24 +1,56 @@
 """The load generator: keep-alive HTTP/1.1 by hand on asyncio, cheap enough not to be what is measured.
 
-    python -m tests.bench.load URL_HOST PORT PATH CALLERS SECONDS [BODY_FILE] [HEADER: VALUE …]
-
-runs as its own process and prints one JSON object.
+`python -m tests.bench.load` runs as its own process: an `Order` as JSON on stdin, what it came to as JSON on stdout.
+Each caller has one connection and one request at a time: the next is sent when the answer is there, whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import cast
 
 import uvloop
+
+HEAD_END = b"\r\n\r\n"
+PATIENCE_SEC = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to send. It ends after `seconds`, or after about `calls`, whichever is first."""
+
+    port: int
+    path: str
+    callers: int
+    seconds: float
+    calls: int = 0
+    """0: as many as there are in the time."""
+    pause: float = 0.0
+    """Seconds between the calls of one caller."""
+    body: str = '{"name": "Nimbus"}'
+    headers: tuple[str, ...] = ()
+    """Lines."""
+    host: str = "127.0.0.1"
+
+    def request(self) -> bytes:
+        body = self.body.encode()
+        lines = [
+            f"POST {self.path} HTTP/1.1",
+            f"Host: {self.host}:{self.port}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            *self.headers,
+        ]
+        return "\r\n".join(lines).encode() + HEAD_END + body
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +58,14 @@ class Load:
     """What a burst of calls came to. Times in ms."""
 
     count: int
+    """Answers, whatever they say."""
     seconds: float
     errors: int
+    """Answers other than 2xx, and connections lost."""
+    received: int
+    """Bytes of the answers' bodies."""
+    cpu_sec: float
+    """Of the load generator itself."""
     latencies: list[float] = field(repr=False)
     statuses: dict[str, int] = field(default_factory=dict)
 
@@ -45,16 +83,22 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else float("nan")
 
 
-class _Caller(asyncio.Protocol):
-    """One connection, one request at a time, until the time is up."""
+class Caller(asyncio.Protocol):
+    """One connection, one request at a time, until the time is up or it has made its `calls`."""
 
-    def __init__(self, request: bytes, until: float, pause: float, done: asyncio.Future[None]) -> None:
+    def __init__(self, request: bytes, until: float, calls: int, pause: float, done: asyncio.Future[None]) -> None:
         self._request = request
         self._until = until
+        self._calls = calls
         self._pause = pause
         self._done = done
-        self._buffer = bytearray()
+        self._head = b""
+        """Of an answer whose head has not come whole yet."""
         self._left = -1
+        """Bytes of the body to come; -1: no head yet."""
+        self._status = ""
+        self._is_over = False
+        self.received = 0
         self.latencies: list[float] = []
         self.statuses: Counter[str] = Counter()
 
@@ -69,103 +113,122 @@ class _Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._left < 0:
-            self._buffer += data
-            end = self._buffer.find(b"\r\n\r\n")
+            if self._head:
+                data = self._head + data
+            end = data.find(HEAD_END)
             if end < 0:
+                self._head = data
                 return
-            head = bytes(self._buffer[:end]).lower()
-            self._status = head[9:12].decode()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else None])
-            self._left = length - (len(self._buffer) - end - 4)
-            self._buffer.clear()
+            self._head = b""
+            self._status = data[9:12].decode("latin-1")
+            length = content_length(data, end)
+            self._left = length - (len(data) - end - len(HEAD_END))
+            self.received += length
+            if length < 0:
+                self._left = -1
         else:
             self._left -= len(data)
-        if self._left <= 0:
+        if self._left == 0:
             self._answered()
+        elif self._left < 0:
+            # No length, or more than was asked for.
+            self._give_up("unreadable")
 
     def _answered(self) -> None:
-        self._left = -1
         now = time.perf_counter()
+        self._left = -1
         self.latencies.append((now - self._began) * 1000)
         self.statuses[self._status] += 1
-        if now >= self._until:
+        if now >= self._until or len(self.latencies) == self._calls:
+            self._is_over = True
             self._transport.close()
         elif self._pause:
             asyncio.get_running_loop().call_later(self._pause, self._send)
         else:
             self._send()
 
+    def _give_up(self, status: str) -> None:
+        self.statuses[status] += 1
+        self._is_over = True
+        self._transport.close()
+
     def connection_lost(self, error: Exception | None) -> None:
-        if time.perf_counter() < self._until:
+        if not self._is_over:
             self.statuses["lost"] += 1
         if not self._done.done():
             self._done.set_result(None)
 
 
-async def _run(
-    host: str, port: int, request: bytes, callers: int, seconds: float, pause: float
-) -> tuple[list[_Caller], float]:
+def content_length(data: bytes, end: int) -> int:
+    """As the head, which ends at `end`, says; -1 when it does not."""
+    at = data.find(b"\r\ncontent-length:", 0, end)
+    if at < 0:
+        at = data.lower().find(b"\r\ncontent-length:", 0, end)
+        if at < 0:
+            return -1
+    return int(data[at + 17 : data.find(b"\r\n", at + 17, end + 2)])
+
+
+def _same(caller: Caller) -> Caller:
+    return caller
+
+
+async def call_all(order: Order) -> tuple[list[Caller], float]:
+    """All callers, and the seconds they took."""
     loop = asyncio.get_running_loop()
+    request, calls = order.request(), -(-order.calls // order.callers) or -1
     began = time.perf_counter()
-    until = began + seconds
-    made: list[_Caller] = []
+    callers: list[Caller] = []
     ends: list[asyncio.Future[None]] = []
-    for _ in range(callers):
+    for _ in range(order.callers):
         end = loop.create_future()
-        caller = _Caller(request, until, pause, end)
-        await loop.create_connection(lambda caller=caller: caller, host, port)
-        made.append(caller)
+        caller = Caller(request, began + order.seconds, calls, order.pause, end)
+        await loop.create_connection(partial(_same, caller), order.host, order.port)
+        callers.append(caller)
         ends.append(end)
-    await asyncio.gather(*ends)
-    return made, time.perf_counter() - began
+    async with asyncio.timeout(order.seconds + PATIENCE_SEC):
+        await asyncio.gather(*ends)
+    return callers, time.perf_counter() - began
 
 
-def request_bytes(host: str, port: int, path: str, body: bytes, headers: Sequence[str]) -> bytes:
-    lines = [
-        f"POST {path} HTTP/1.1",
-        f"Host: {host}:{port}",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-        *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+def run_load(order: Order) -> Load:
+    """Run a burst from a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.load"],
+        input=json.dumps(asdict(order)).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=order.seconds + 2 * PATIENCE_SEC,
+    )
+    return Load(**json.loads(done.stdout))
 
 
-def run_load(
-    host: str,
-    port: int,
-    path: str,
-    *,
-    callers: int,
-    seconds: float,
-    body: bytes = b'{"name": "Nimbus"}',
-    headers: Sequence[str] = (),
-    pause: float = 0.0,
-    body_file: Path | None = None,
-) -> Load:
-    """Run a burst from a process of its own. `pause` seconds lie between the calls of one caller."""
-    command = [sys.executable, "-m", "tests.bench.load", host, str(port), path, str(callers), str(seconds), str(pause)]
-    command += [str(body_file) if body_file else body.decode(), *headers]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=seconds + 120)
-    told = json.loads(done.stdout)
-    return Load(told["count"], told["seconds"], told["errors"], told["latencies"], told["statuses"])
-
-
-def main(argv: list[str]) -> None:
-    host, port, path, callers, seconds, pause, body, *headers = argv
-    content = Path(body).read_bytes() if body.startswith("/") else body.encode()
-    request = request_bytes(host, int(port), path, content, headers)
-    made, took = uvloop.run(_run(host, int(port), request, int(callers), float(seconds), float(pause)))
+def measure(order: Order) -> Load:
+    """In this process."""
+    began = _cpu_sec()
+    callers, seconds = uvloop.run(call_all(order))
+    cpu_sec = _cpu_sec() - began
     statuses: Counter[str] = Counter()
     latencies: list[float] = []
-    for caller in made:
+    for caller in callers:
         statuses += caller.statuses
         latencies += caller.latencies
-    errors = sum(n for status, n in statuses.items() if not status.startswith("2"))
-    told = {"count": len(latencies), "seconds": took, "errors": errors, "statuses": statuses}
-    print(json.dumps(told | {"latencies": [round(x, 4) for x in latencies]}))
+    return Load(
+        count=len(latencies),
+        seconds=seconds,
+        errors=sum(n for status, n in statuses.items() if not status.startswith("2")),
+        received=sum(caller.received for caller in callers),
+        cpu_sec=cpu_sec,
+        latencies=[round(x, 4) for x in latencies],
+        statuses=dict(statuses),
+    )
+
+
+def _cpu_sec() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    given = json.load(sys.stdin)
+    print(json.dumps(asdict(measure(Order(**given | {"headers": tuple(given["headers"])})))))

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
-import psutil
+import orjson
+import psycopg
+import redis
 
-from nimbus_project.config import Config
+from nimbus_project.config import ROOT, Config
+from nimbus_project.core.fleet import living
+from nimbus_project.core.redis import WORKERS
 from nimbus_project.supervisor import parts
+from nimbus_project.supervisor.ground import listen
 from nimbus_project.supervisor.parts import Part
 from nimbus_project.supervisor.tether import tether
+from tests.bench import consumption
+from tests.bench.load import Load, Order, run_load
 from tests.services import PostgresServer, RedisServer, Server, free_port, wait_until
 
 READY_SEC = 90.0
+WARM_UP_SEC = 1.5
+SETTLE_SEC = 30.0
+INVOKE = "/api/v1/functions/{}/invoke"
 
 
 class Process(Server):
@@ -45,24 +59,14 @@ class Process(Server):
                 env=self._environment,
             )
 
-    def rss_mb(self) -> float:
-        """Resident memory of it and its children."""
-        own = psutil.Process(self.pid)
-        return sum(p.memory_info().rss for p in [own, *own.children(recursive=True)]) / 2**20
-
-    def cpu_sec(self) -> float:
-        """User and system time of it and its children so far."""
-        own = psutil.Process(self.pid)
-        return sum(t.cpu_times().user + t.cpu_times().system for t in [own, *own.children(recursive=True)])
-
 
 class Stack:
-    """Servers and parts, started and stopped together."""
+    """Servers and parts, started and stopped together. API keys are required, and there is one."""
 
     def __init__(self, folder: Path, settings: dict[str, str], *, web: int = 1, workers: int = 1) -> None:
         self.folder = folder
         self.port = free_port()
-        for name in ("redis", "var"):
+        for name in ("redis", "var", "metrics"):
             (folder / name).mkdir()
         self.redis = RedisServer(folder / "redis")
         self.postgres = PostgresServer(folder / "pg")
@@ -72,12 +76,16 @@ class Stack:
             "DATABASE_URL": self.postgres.url("nimbus"),
             "NIMBUS_SANDBOX_DRIVER": "docker",
             "NIMBUS_PORT": str(self.port),
+            "NIMBUS_REQUIRE_KEYS": "true",
             "NIMBUS_LOG_LEVEL": "WARNING",
+            "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
         }
         self.env |= settings
         self._counts = (web, workers)
         self.processes: list[Process] = []
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1", timeout=120)
+        self.answers: Counter[str] = Counter()
+        """Calls that were answered or accepted, by function."""
 
     def start(self) -> None:
         self.redis.start()
@@ -87,11 +95,15 @@ class Stack:
         migrate.start()
         assert migrate.process is not None
         assert migrate.process.wait(120) == 0, migrate.logs()
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=1024)
-        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.client.headers["Authorization"] = f"Bearer {self._make_key()}"
+        self._listener = listen("127.0.0.1", self.port)
         self._listener.set_inheritable(True)
         self._start_parts()
         wait_until(self._ready, READY_SEC, "the platform is ready")
+
+    def _make_key(self) -> str:
+        command = [sys.executable, str(ROOT / "manage.py"), "createapikey", "--user", "bench", "--role", "admin"]
+        return subprocess.run(command, env=self.env, check=True, capture_output=True, text=True).stdout.strip()
 
     def _start_parts(self) -> None:
         web, workers = self._counts
@@ -118,24 +130,143 @@ class Stack:
         self.postgres.stop()
         self.redis.stop()
 
+    # -- calls
+
     def create(self, name: str, code: str, *, runtime: str = "python3.11", **more: object) -> None:
         body = {"name": name, "runtime": runtime, "handler": "handler.main", "code": code} | more
         answer = self.client.post("/functions", json=body)
         assert answer.status_code == 201, answer.text
 
     def invoke(self, name: str) -> httpx.Response:
+        self.answers[name] += 1
         return self.client.post(f"/functions/{name}/invoke", json={"name": "Nimbus"})
+
+    def load(
+        self,
+        function: str = "hello",
+        *,
+        callers: int,
+        seconds: float,
+        calls: int = 0,
+        pause: float = 0.0,
+        path: str = INVOKE,
+        body: str | None = None,
+        warm_up: bool = True,
+    ) -> Load:
+        """A burst of calls, after a shorter one that does not count."""
+        order = Order(
+            port=self.port,
+            path=path.format(function),
+            callers=callers,
+            seconds=seconds,
+            calls=calls,
+            pause=pause,
+            headers=(f"Authorization: {self.client.headers['Authorization']}",),
+        )
+        if body is not None:
+            order = replace(order, body=body)
+        if warm_up:
+            before = run_load(replace(order, seconds=min(WARM_UP_SEC, seconds), pause=0.0))
+            assert before.errors == 0, before.statuses
+            self.answers[function] += before.count
+        load = run_load(order)
+        self.answers[function] += sum(n for status, n in load.statuses.items() if status.startswith("2"))
+        return load
+
+    def first_call(self, function: str) -> tuple[float, dict[str, Any]]:
+        """One call on a connection that is there already: ms until its answer is whole, and the answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request("GET", "/health/live")
+        connection.getresponse().read()
+        headers = {"Authorization": self.client.headers["Authorization"], "Content-Type": "application/json"}
+        began = time.perf_counter()
+        connection.request("POST", INVOKE.format(function), b'{"name": "Nimbus"}', headers)
+        response = connection.getresponse()
+        answer = response.read()
+        took = (time.perf_counter() - began) * 1000
+        connection.close()
+        assert response.status == 200, answer
+        self.answers[function] += 1
+        return took, orjson.loads(answer)
+
+    # -- what the platform says of itself
+
+    def rows(self) -> Counter[str]:
+        """Records in the database, by function."""
+        with psycopg.connect(self.postgres.url("nimbus")) as connection:
+            told = connection.execute("SELECT function_name, count(*) FROM invocations_invocation GROUP BY 1")
+            return Counter(dict(told.fetchall()))
+
+    def settle(self) -> Counter[str]:
+        """The rows once there is one of each answer, or those there are after a while."""
+        until = time.monotonic() + SETTLE_SEC
+        while True:
+            time.sleep(0.3)
+            rows = self.rows()
+            if rows == self.answers or time.monotonic() > until:
+                return rows
 
     def pool(self) -> dict[str, Any]:
         """The worker's pool as its last heartbeat tells it."""
-        import orjson
-        import redis
+        states = living(self._redis())
+        return states[0].pool if states else {}
 
-        client = redis.Redis.from_url(self.redis.url)
-        found = [client.get(key) for key in client.scan_iter("nimbus:worker:*")]
-        states = [orjson.loads(value) for value in found if isinstance(value, bytes)]
-        pool: dict[str, Any] = states[0]["pool"] if states else {}
-        return pool
+    def wait_calm(self) -> None:
+        """Until the stock is full and nothing boots or is removed: a container that does takes a core for itself."""
+        since = time.time()
+        wait_until(lambda: self._is_calm(since), 120, "a full stock, and nothing booting")
+
+    def _is_calm(self, since: float) -> bool:
+        beats = cast("list[tuple[bytes, float]]", self._redis().zrange(WORKERS, 0, -1, withscores=True))
+        if min((score for _, score in beats), default=0.0) < since:
+            return False
+        settings = Config()
+        stock = {
+            "python3.11": settings.prewarm_python,
+            "nodejs20": settings.prewarm_node,
+            "go1.24": settings.prewarm_go,
+            "wasm": settings.prewarm_wasm,
+        }
+        for pool in (state.pool for state in living(self._redis())):
+            full = all(pool["prewarmed"].get(name, 0) >= count for name, count in stock.items())
+            is_still = pool["size"] == pool["warm"] + sum(pool["prewarmed"].values())
+            if not full or not is_still or pool["booting"] or pool["waiting"]:
+                return False
+        return True
+
+    def _redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.redis.url)
+
+    # -- what it uses
+
+    def pids(self) -> dict[str, int]:
+        """The platform's processes by name; PostgreSQL's and the web server's own children are not named."""
+        return {part.name: part.pid for part in [*self.processes, self.redis, self.postgres]}
+
+    def sandbox_pids(self) -> list[int]:
+        """The first process of each container."""
+        label = f"label=nimbus.run={(self.folder / 'var').resolve() / 'run'}"
+        listed = ["docker", "ps", "-q", "--filter", label]
+        ids = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+        if not ids:
+            return []
+        told = ["docker", "inspect", "-f", "{{.State.Pid}}", *ids]
+        return [int(pid) for pid in subprocess.run(told, check=True, capture_output=True, text=True).stdout.split()]
+
+    def cpu_sec(self) -> dict[str, float]:
+        """CPU time so far, by process with its children, and of all sandboxes together."""
+        told = {name: consumption.cpu_sec(pid) for name, pid in self.pids().items()}
+        return told | {"sandboxes": sum(map(consumption.cpu_sec, self.sandbox_pids()))}
+
+    def own_mb(self) -> dict[str, float]:
+        """Memory by process, each child and each sandbox for itself."""
+        told = {}
+        for name, pid in self.pids().items():
+            for one in consumption.family(pid):
+                told[name if one == pid else f"{name}/{one}"] = consumption.own_mb(one)
+        for pid in self.sandbox_pids():
+            told[f"sandbox/{pid}"] = consumption.own_mb(pid)
+        return told
 
 
 @contextmanager
