@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -38,9 +40,11 @@ def measure(span: Span, only: frozenset[str] = frozenset(PARTS)) -> list[Figure]
         with running_stack() as stack:
             table += _with_stock(stack, span, only)
     if direct.SCALE in only:
+        console.print(direct.SCALE)
         with running_stack(web=2, workers=2) as stack:
             table += direct.scale(stack, span)
     if "cold" in only:
+        console.print("cold")
         no_stock = {f"NIMBUS_PREWARM_{name}": "0" for name in ("PYTHON", "NODE", "GO", "WASM")}
         with running_stack(no_stock) as stack:
             table += _cold(stack, docker_ms, 3 if quick else 7)
@@ -51,41 +55,37 @@ def measure(span: Span, only: frozenset[str] = frozenset(PARTS)) -> list[Figure]
 def _with_stock(stack: Stack, span: Span, only: frozenset[str]) -> list[Figure]:
     """All that a platform with prewarmed sandboxes is measured for."""
     quick = span is QUICK
-    seconds = 3.0 if quick else 10.0
+    seconds, times = (3.0, 3) if quick else (10.0, 7)
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "calls": lambda: _calls(stack, seconds),
+        **{name: partial(part, stack, span) for name, part in direct.PARTS.items()},
+        "starts": lambda: _starts(stack, 5 if quick else 15),
+        "queue": lambda: _queue(stack, quick),
+        "languages": lambda: languages.figures(stack, seconds=seconds / 2, times=times),
+        "projects": lambda: projects.figures(stack),
+    }
     table: list[Figure] = []
-    bare: dict[str, float] = {}
-    stack.wait_calm()
-    if "calls" in only:
-        console.print("platform is up; measuring the floors")
-        bare = floors.celery_round_trip(stack.redis, stack.folder, seconds=seconds / 2)
-        table += [
-            Figure("floor: bare Celery round trip, 1 caller", f"p50 {bare['p50_ms']:.2f} ms"),
-            Figure("floor: bare Celery round trips, 16 callers", f"{bare['per_sec_16']:.0f}/s"),
-            *_memory(stack),
-        ]
-    stack.create("hello", HELLO)
-    stack.invoke("hello")
-    for name, part in direct.PARTS.items():
-        if name in only:
-            stack.wait_calm()
-            table += part(stack, span)
-    if "calls" in only:
-        table += _warm(stack, bare, seconds)
-    if "starts" in only:
-        table += _starts(stack, 5 if quick else 15)
-    if "queue" in only:
-        table += _queue(stack, quick)
-    if "languages" in only:
-        console.print("five languages")
-        table += languages.figures(stack, seconds=seconds / 2, times=3 if quick else 7)
-    if "projects" in only:
-        console.print("projects with dependencies")
-        table += projects.figures(stack)
+    for name in filter(only.__contains__, parts):
+        console.print(name)
+        stack.clear()
+        table += parts[name]()
     return table + direct.records(stack)
 
 
+def _calls(stack: Stack, seconds: float) -> list[Figure]:
+    """First of all, for the memory of an idle platform."""
+    memory = _memory(stack)
+    bare = floors.celery_round_trip(stack.redis, stack.folder, seconds=seconds / 2)
+    stack.create("hello", HELLO)
+    return [
+        *memory,
+        Figure("floor: bare Celery round trip, 1 caller", f"p50 {bare['p50_ms']:.2f} ms"),
+        Figure("floor: bare Celery round trips, 16 callers", f"{bare['per_sec_16']:.0f}/s"),
+        *_warm(stack, bare, seconds),
+    ]
+
+
 def _warm(stack: Stack, bare: dict[str, float], seconds: float) -> list[Figure]:
-    console.print("warm synchronous calls")
     one = stack.load(callers=1, seconds=seconds)
     p50, p95, p99 = (one.quantile(q) for q in (0.5, 0.95, 0.99))
     ratio = p50 / bare["p50_ms"]
@@ -109,14 +109,12 @@ def _warm(stack: Stack, bare: dict[str, float], seconds: float) -> list[Figure]:
 
 
 def _starts(stack: Stack, times: int) -> list[Figure]:
-    console.print("first calls, prewarmed")
     took = figures.first_calls(stack, times=times)
     p50 = quantile(took, 0.5)
     return [Figure("first call, prewarmed sandbox there: p50", f"{p50:.1f} ms", "≤ 50 ms", p50 <= 50)]
 
 
 def _cold(stack: Stack, docker_ms: float, times: int) -> list[Figure]:
-    console.print("first calls, no sandbox there")
     p50 = quantile(figures.cold_calls(stack, times=times), 0.5)
     ratio = p50 / docker_ms
     return [
@@ -126,7 +124,7 @@ def _cold(stack: Stack, docker_ms: float, times: int) -> list[Figure]:
 
 
 def _queue(stack: Stack, quick: bool) -> list[Figure]:
-    console.print("queued calls")
+    stack.create("hello", HELLO)
     p99 = quantile(figures.accept(stack, count=300 if quick else 1000), 0.99)
     rate = figures.drain_rate(stack, count=500 if quick else 2000)
     return [

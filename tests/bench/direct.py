@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
-
 from tests.bench import bare
 from tests.bench.figures import Figure
 from tests.bench.handlers import ECHO, HELLO, HELLO_NODE
 from tests.bench.load import Load, quantile
 from tests.bench.stack import Stack
 
-console = Console()
-
 EVENT_BYTES = 1_000_000
 PAUSE_SEC = 0.2
+RENEWED_AT_ONCE = 10
+"""Versions of one function: each keeps its sandbox, and a full pool has no stock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ class Floors:
 
 def warm(stack: Stack, span: Span) -> list[Figure]:
     """Floors, then the platform; the relay before and after it, for a machine's speed drifts."""
-    console.print("direct lane: floors")
+    stack.create("hello", HELLO)
     seconds, floors = min(span.seconds, 3.0), Floors()
     alone = bare.frames(min(span.seconds, 2.0))
     for kind in ("constant", "lease"):
@@ -69,8 +67,7 @@ def warm(stack: Stack, span: Span) -> list[Figure]:
     with bare.floor("relay") as relay:
         for callers in (1, 8):
             floors.take(relay, "relay", callers, seconds)
-        console.print("direct lane: warm calls")
-        loads, cpu = _bursts(stack, span)
+            loads, cpu = _bursts(stack, span)
         floors.take(relay, "relay", 8, seconds)
     node = stack.load("hello-node", callers=8, seconds=span.seconds)
     paced = stack.load(callers=1, seconds=span.paced_sec, pause=PAUSE_SEC)
@@ -170,11 +167,12 @@ def _cpu_lines(per_call: dict[str, float], load: Load) -> list[Figure]:
 
 def fresh(stack: Stack, span: Span) -> list[Figure]:
     """First calls of new versions, a prewarmed sandbox of their size waiting and nothing else booting."""
-    console.print("direct lane: first calls of new versions")
-    stack.create("renewed", HELLO)
-    stack.invoke("renewed")
     took = []
     for number in range(span.first_calls):
+        if number % RENEWED_AT_ONCE == 0:
+            stack.clear()
+            stack.create("renewed", HELLO)
+            stack.invoke("renewed")
         answer = stack.client.put("/functions/renewed", json={"code": f"{HELLO}# {number}\n"})
         assert answer.status_code == 200, answer.text
         stack.wait_calm()
@@ -195,7 +193,6 @@ def fresh(stack: Stack, span: Span) -> list[Figure]:
 
 def large(stack: Stack, span: Span) -> list[Figure]:
     """A megabyte in, the same megabyte out."""
-    console.print("direct lane: large events")
     stack.create("echo", ECHO)
     body = '{"data": "' + "x" * (EVENT_BYTES - 12) + '"}'
     load = stack.load("echo", callers=4, seconds=span.seconds, body=body)
@@ -205,12 +202,12 @@ def large(stack: Stack, span: Span) -> list[Figure]:
 
 def memory(stack: Stack, span: Span) -> list[Figure]:
     """Each process after some calls, and after many more."""
-    console.print(f"direct lane: memory over {span.many_calls:,} calls")
+    stack.create("hello", HELLO)
     first = _after(stack, span.settled_calls)
     last = _after(stack, span.many_calls - span.settled_calls)
     grown = {name: last[name] / mb - 1 for name, mb in first.items() if name in last}
     worst = max(grown, key=grown.__getitem__)
-    by_part = ", ".join(f"{name} {grown[name] * 100:+.1f} %" for name in grown if "/" not in name)
+    by_part = ", ".join(f"{name} {first[name]:.1f} → {last[name]:.1f}" for name in grown if "/" not in name)
     shown = f"{worst} {grown[worst] * 100:+.1f} % ({first[worst]:.1f} → {last[worst]:.1f} MB); {by_part}"
     title = f"direct: memory from call {span.settled_calls:,} to {span.many_calls:,}, most grown"
     return [Figure(title, shown, "≤ +10 % in each process", grown[worst] <= 0.1)]
@@ -232,9 +229,7 @@ def records(stack: Stack) -> list[Figure]:
 
 def scale(stack: Stack, span: Span) -> list[Figure]:
     """Two web processes and two workers, as `make run WEB=2 WORKERS=2` starts them."""
-    console.print("direct lane: two web processes, two workers")
     stack.create("hello", HELLO)
-    stack.invoke("hello")
     table = []
     for callers in (8, 32, 128):
         load = stack.load(callers=callers, seconds=span.seconds)
@@ -248,8 +243,8 @@ def scale(stack: Stack, span: Span) -> list[Figure]:
 Measure = Callable[[Stack, Span], list[Figure]]
 
 PARTS: dict[str, Measure] = {
-    "direct-warm": warm,
     "direct-fresh": fresh,
+    "direct-warm": warm,
     "direct-large": large,
     "direct-memory": memory,
 }

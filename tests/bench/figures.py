@@ -36,6 +36,7 @@ def first_calls(stack: Stack, *, times: int) -> list[float]:
         answer = stack.invoke(f"fresh-{number}")
         took.append((time.perf_counter() - began) * 1000)
         assert answer.json()["start_kind"] == "prewarmed", answer.text
+        stack.delete(f"fresh-{number}")
     return took
 
 
@@ -48,7 +49,7 @@ def cold_calls(stack: Stack, *, times: int) -> list[float]:
         answer = stack.invoke(f"cold-{number}")
         took.append((time.perf_counter() - began) * 1000)
         assert answer.json()["start_kind"] == "cold", answer.text
-        stack.client.delete(f"/functions/cold-{number}")
+        stack.delete(f"cold-{number}")
     return took
 
 

@@ -106,6 +106,8 @@ def measure(stack: Stack, language: Language, *, seconds: float, times: int) -> 
     builds, firsts, kinds = [], [], set()
     name = ""
     for number in range(times):
+        if name:
+            stack.delete(name)
         name = f"bench-{language.title.split(',')[0].replace('.', '').lower()}-{number}"
         builds.append(_deploy(stack, language, name, language.code.replace("Hello", f"Hello{number}")))
         wait_until(lambda: _has_stock(stack, language.runtime), 60, f"a prewarmed sandbox for {name}")

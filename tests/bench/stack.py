@@ -137,6 +137,18 @@ class Stack:
         answer = self.client.post("/functions", json=body)
         assert answer.status_code == 201, answer.text
 
+    def delete(self, name: str) -> None:
+        """With its sandboxes: a full pool keeps no stock. Its records stay."""
+        answer = self.client.delete(f"/functions/{name}")
+        assert answer.status_code in (200, 204), answer.text
+
+    def clear(self) -> None:
+        """Delete every function and wait for a calm platform."""
+        while functions := self.client.get("/functions", params={"limit": 100}).json()["functions"]:
+            for function in functions:
+                self.delete(function["id"])
+        self.wait_calm()
+
     def invoke(self, name: str) -> httpx.Response:
         self.answers[name] += 1
         return self.client.post(f"/functions/{name}/invoke", json={"name": "Nimbus"})
@@ -153,7 +165,7 @@ class Stack:
         body: str | None = None,
         warm_up: bool = True,
     ) -> Load:
-        """A burst of calls, after a shorter one that does not count."""
+        """A burst of calls, after a shorter one that does not count and the boots that it has caused."""
         order = Order(
             port=self.port,
             path=path.format(function),
@@ -169,6 +181,7 @@ class Stack:
             before = run_load(replace(order, seconds=min(WARM_UP_SEC, seconds), pause=0.0))
             assert before.errors == 0, before.statuses
             self.answers[function] += before.count
+            self.wait_calm()
         load = run_load(order)
         self.answers[function] += sum(n for status, n in load.statuses.items() if status.startswith("2"))
         return load
