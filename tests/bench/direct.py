@@ -56,43 +56,43 @@ class Floors:
 
 def warm(stack: Stack, span: Span) -> list[Figure]:
     """Floors, then the platform; the relay before and after it, for a machine's speed drifts."""
-    stack.create("hello", HELLO)
     seconds, floors = min(span.seconds, 3.0), Floors()
+    stack.create("hello", HELLO)
+    stack.create("hello-node", HELLO_NODE, runtime="nodejs20")
     alone = bare.frames(min(span.seconds, 2.0))
     for kind in ("constant", "lease"):
         with bare.floor(kind) as server:
             for callers in (1, 8):
                 floors.take(server, kind, callers, seconds)
-    stack.create("hello-node", HELLO_NODE, runtime="nodejs20")
     with bare.floor("relay") as relay:
         for callers in (1, 8):
             floors.take(relay, "relay", callers, seconds)
-            loads, cpu = _bursts(stack, span)
+        loads = {1: stack.load(callers=1, seconds=span.seconds)}
+        loads[8], cpu = _counted(stack, span)
         floors.take(relay, "relay", 8, seconds)
-    node = stack.load("hello-node", callers=8, seconds=span.seconds)
     paced = stack.load(callers=1, seconds=span.paced_sec, pause=PAUSE_SEC)
+    node = stack.load("hello-node", callers=8, seconds=span.seconds)
+    # Last: many callers fill the pool.
+    for callers in (32, 128):
+        loads[callers] = stack.load(callers=callers, seconds=span.seconds)
     return [
         *_floor_lines(alone, floors),
         *_warm_lines(loads),
         *_ratio_lines(loads, floors),
         _at_least("direct: warm sync Node.js, 8 callers", node, 4500),
         _paced_line(paced),
-        *cpu,
+        *_cpu_lines(cpu, loads[8]),
     ]
 
 
-def _bursts(stack: Stack, span: Span) -> tuple[dict[int, Load], list[Figure]]:
-    """By callers; and what a call of eight callers' burst uses of the processors."""
-    loads, cpu = {1: stack.load(callers=1, seconds=span.seconds)}, []
+def _counted(stack: Stack, span: Span) -> tuple[Load, dict[str, float]]:
+    """Eight callers; and the µs of processors that each process uses for a call, until all is on record."""
     stack.settle()
     before, count = stack.cpu_sec(), stack.answers["hello"]
-    loads[8] = stack.load(callers=8, seconds=span.seconds)
+    load = stack.load(callers=8, seconds=span.seconds)
     stack.settle()
     after, count = stack.cpu_sec(), stack.answers["hello"] - count
-    cpu = _cpu_lines({name: (after[name] - before[name]) / count * 1e6 for name in after}, loads[8])
-    for callers in (32, 128):
-        loads[callers] = stack.load(callers=callers, seconds=span.seconds)
-    return loads, cpu
+    return load, {name: (after[name] - before[name]) / count * 1e6 for name in after}
 
 
 def _floor_lines(alone: bare.Frames, floors: Floors) -> list[Figure]:

@@ -35,6 +35,7 @@ from tests.services import PostgresServer, RedisServer, Server, free_port, wait_
 READY_SEC = 90.0
 WARM_UP_SEC = 1.5
 SETTLE_SEC = 30.0
+CALM_SEC = 60.0
 INVOKE = "/api/v1/functions/{}/invoke"
 
 
@@ -181,7 +182,7 @@ class Stack:
             before = run_load(replace(order, seconds=min(WARM_UP_SEC, seconds), pause=0.0))
             assert before.errors == 0, before.statuses
             self.answers[function] += before.count
-            self.wait_calm()
+            self.wait_calm(full=False)
         load = run_load(order)
         self.answers[function] += sum(n for status, n in load.statuses.items() if status.startswith("2"))
         return load
@@ -224,28 +225,21 @@ class Stack:
         states = living(self._redis())
         return states[0].pool if states else {}
 
-    def wait_calm(self) -> None:
-        """Until the stock is full and nothing boots or is removed: a container that does takes a core for itself."""
+    def wait_calm(self, *, full: bool = True) -> None:
+        """Until nothing boots or is removed, for a container that does takes a core for itself; and until the stock is
+        full, for which a pool full of warm sandboxes has no room."""
         since = time.time()
-        wait_until(lambda: self._is_calm(since), 120, "a full stock, and nothing booting")
+        try:
+            wait_until(lambda: self._is_calm(since, full), CALM_SEC, "a full stock, and nothing booting")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.pool()}") from None
 
-    def _is_calm(self, since: float) -> bool:
+    def _is_calm(self, since: float, full: bool) -> bool:
         beats = cast("list[tuple[bytes, float]]", self._redis().zrange(WORKERS, 0, -1, withscores=True))
         if min((score for _, score in beats), default=0.0) < since:
             return False
-        settings = Config()
-        stock = {
-            "python3.11": settings.prewarm_python,
-            "nodejs20": settings.prewarm_node,
-            "go1.24": settings.prewarm_go,
-            "wasm": settings.prewarm_wasm,
-        }
-        for pool in (state.pool for state in living(self._redis())):
-            full = all(pool["prewarmed"].get(name, 0) >= count for name, count in stock.items())
-            is_still = pool["size"] == pool["warm"] + sum(pool["prewarmed"].values())
-            if not full or not is_still or pool["booting"] or pool["waiting"]:
-                return False
-        return True
+        pools = [state.pool for state in living(self._redis())]
+        return all(_is_still(pool) and (not full or _is_full(pool)) for pool in pools)
 
     def _redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis.url)
@@ -280,6 +274,22 @@ class Stack:
         for pid in self.sandbox_pids():
             told[f"sandbox/{pid}"] = consumption.own_mb(pid)
         return told
+
+
+def _is_still(pool: dict[str, Any]) -> bool:
+    at_rest = pool["warm"] + sum(pool["prewarmed"].values())
+    return bool(pool["size"] == at_rest and not pool["booting"] and not pool["waiting"])
+
+
+def _is_full(pool: dict[str, Any]) -> bool:
+    settings = Config()
+    stock = {
+        "python3.11": settings.prewarm_python,
+        "nodejs20": settings.prewarm_node,
+        "go1.24": settings.prewarm_go,
+        "wasm": settings.prewarm_wasm,
+    }
+    return all(pool["prewarmed"].get(name, 0) >= count for name, count in stock.items())
 
 
 @contextmanager
