@@ -15,7 +15,6 @@ from pathlib import Path
 from functions.runtimes import RUNTIMES
 from functions.spec import ArtifactKind, FunctionSpec
 from nimbus_project.config import Config
-from nimbus_project.supervisor import parts
 from nimbus_project.supervisor.ground import listen
 from tests.bench.handlers import HELLO
 from tests.bench.load import Load, Order, quantile, run_load
@@ -82,7 +81,8 @@ def _frames(driver: DockerDriver, seconds: float) -> Frames:
 
 
 class FloorServer(Server):
-    """The application of one kind, by the very server and options of Nimbus's web processes."""
+    """The application of one kind, by uvicorn with the options of Nimbus's web processes, but without their short way
+    (`nimbus_project/express_protocol.py`): what a bare ASGI application costs."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         super().__init__(f"floor-{kind}", folder / f"floor-{kind}.log")
@@ -99,10 +99,9 @@ class FloorServer(Server):
             self._worker.start()
         self._listener = listen("127.0.0.1", self.port)
         self._listener.set_inheritable(True)
-        command = [
-            "tests.bench.floor_app:application" if word == "nimbus_project.asgi:application" else word
-            for word in parts.web(0, self._listener.fileno(), {}).command
-        ]
+        command = [sys.executable, "-m", "uvicorn", "tests.bench.floor_app:application"]
+        command += ["--fd", str(self._listener.fileno()), "--loop", "uvloop", "--http", "httptools", "--lifespan", "on"]
+        command += ["--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
         self._spawn(command, env=self._env, fds=(self._listener.fileno(),))
         self.wait_for(self._answers, "the floor answers")
 
