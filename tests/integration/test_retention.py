@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -18,7 +19,7 @@ from nimbus_project.core.ids import new_id
 from tests.integration.accounts import As, make_key
 from tests.integration.plane import Api, make_dead_letter, refusal
 from triggers import retention
-from triggers.models import ScheduleFire
+from triggers.models import ScheduleFire, WebhookDelivery
 from triggers.retention import Wanted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +90,14 @@ class TestWhatGoes:
             1,
         )
 
+    def test_deliveries_of_webhooks(self) -> None:
+        for age_days in (13, 15):
+            WebhookDelivery.objects.create(
+                function_id=new_id(), http_status=200, request_id="r", received_at=days(age_days)
+            )
+        assert prune(Wanted(tables=["webhook_deliveries"])).deleted == {"webhook_deliveries": 1}
+        assert WebhookDelivery.objects.get().received_at == days(13)
+
     def test_dead_letters(self) -> None:
         kept = make_dead_letter(days(29))
         make_dead_letter(days(31))
@@ -134,6 +143,16 @@ class TestWhatGoes:
         assert LOGS.keep_days(Config(**values)) == 30
         assert LOGS.keep_days(Config(**values | {"retention_invocations_days": 0})) == 90
         assert LOGS.keep_days(Config(**values | {"retention_logs_days": 0})) == 30
+
+    def test_a_table_that_fails_does_not_keep_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def pointed_at(before: datetime, limit: int) -> int:
+            raise IntegrityError("something points to it")
+
+        broken = replace(retention.LOGS, delete_rows=pointed_at)
+        monkeypatch.setattr(retention, "TABLES", (broken, retention.INVOCATIONS))
+        run(31)
+        log_of(31)
+        assert prune().deleted == {"invocations": 1}
 
     def test_the_audit_log(self) -> None:
         from django.db import transaction

@@ -30,6 +30,7 @@ CHECKS = [
     openapi_checks.content_type_conformance,
     openapi_checks.response_schema_conformance,
 ]
+SCHEDULE = "01900000-0000-7000-8000-0000000000cc"
 # They go on for ever; their refusals are those of all other routes (test_permissions.py, test_owners.py).
 ENDLESS = ("function_logs_stream", "invocation_stream")
 
@@ -78,6 +79,7 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
     webhook = client.post("/functions/fuzzed/webhook/enable").json()["webhook_key"]
     key = client.post("/apikeys", json={"name": "k", "user": "somebody"}).json()["id"]
     run = client.post("/functions/fuzzed/async", json={}).json().get("invocation_id", "nothing")
+    _make_schedule()
     pattern = {"name": "fuzzed", "pattern": {"type": ["t"]}, "targets": [{"function": "fuzzed"}]}
     client.post("/event-rules", json=pattern)
     event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
@@ -95,7 +97,18 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
         "environment": ["staging"],
         "name": ["PIN"],
         "key": [webhook],
+        "schedules": [SCHEDULE],
     }
+
+
+def _make_schedule() -> None:
+    """The same again, by the id that it had."""
+    from functions.models import Function
+    from triggers.models import Schedule
+
+    if not Schedule.objects.filter(pk=SCHEDULE).exists():
+        function = Function.objects.get(name="fuzzed")
+        Schedule.objects.create(pk=SCHEDULE, function=function, name="fuzzed", cron_expression="0 2 * * *")
 
 
 def _point_to_what_there_is(raw: dict[str, Any], made: dict[str, list[str]]) -> None:
