@@ -47,8 +47,10 @@ def main(event):
 WEB = """
 const express = require('express');
 const { marked } = require('marked');
+const { readdirSync } = require('node:fs');
+const packages = readdirSync(require.resolve('express/package.json').replace(/express.package.json$/, '')).length;
 exports.main = async (event) => ({
-  version: VERSION, html: marked.parse(event.markdown), routes: typeof express().get,
+  version: VERSION, html: marked.parse(event.markdown), routes: typeof express().get, many: packages >= 30,
 });
 """
 SHOUT = "def shout(text):\n    return text.upper()\n"
@@ -81,7 +83,7 @@ def test_python_packages_are_resolved_once(caller: Caller, platform: Platform) -
 
     second = {"handler.py": "VERSION = 2\n" + SCIENCE, "requirements.txt": "# the same\nJinja2>=3.1\nnumpy\nPillow\n"}
     answer, seconds = update(caller, "science", archive=as_archive(second))
-    print(f"second deploy: {seconds:.2f} s")
+    print(f"second deploy of Python: {seconds:.2f} s")
     # Live in the very answer: nothing was built, and no more than the packed sources was stored.
     assert (answer["status"], answer["version"]) == ("active", function["version"] + 1)
     assert resolved(platform) == before + 1
@@ -97,12 +99,12 @@ def test_npm_packages_are_resolved_once(caller: Caller, platform: Platform) -> N
     manifest = {"name": "web", "version": "1.0.0", "dependencies": {"express": "^4.19.0", "marked": "12.0.2"}}
     files = {"package.json": json.dumps(manifest), "handler.js": "const VERSION = 1;" + WEB}
     deploy(caller, "web", runtime="nodejs20", archive=as_archive(files))
-    expected = {"version": 1, "html": "<p><em>x</em></p>\n", "routes": "function"}
+    expected = {"version": 1, "html": "<p><em>x</em></p>\n", "routes": "function", "many": True}
     assert result(caller, "web", {"markdown": "*x*"}) == expected
 
     changed = {"package.json": json.dumps(manifest | {"version": "2.0.0"}), "handler.js": "const VERSION = 2;" + WEB}
     answer, seconds = update(caller, "web", archive=as_archive(changed))
-    print(f"second deploy: {seconds:.2f} s")
+    print(f"second deploy of npm: {seconds:.2f} s")
     assert answer["status"] == "active" and "task_id" not in answer
     assert result(caller, "web", {"markdown": "*x*"}) == expected | {"version": 2}
 
@@ -121,6 +123,37 @@ def test_a_lock_file_is_kept_to(caller: Caller) -> None:
     assert result(caller, "locked") == "2.0.0"
 
 
+def test_a_lock_file_that_does_not_fit_fails_the_build(caller: Caller) -> None:
+    """npm's own words: what to do is in them."""
+    manifest = {"dependencies": {"ms": "^2.0.0", "marked": "12.0.2"}}
+    entry = {"version": "2.0.0", "integrity": "sha512-" + "A" * 86 + "=="}
+    lock = {"lockfileVersion": 3, "packages": {"": manifest, "node_modules/ms": entry}}
+    files = {"package.json": json.dumps(manifest), "package-lock.json": json.dumps(lock), "handler.js": "x"}
+    fails(caller, "nodejs20", files, "can only install packages when your package.json and package-lock.json")
+    manifest["dependencies"].pop("marked")
+    files |= {"package.json": json.dumps(manifest), "package-lock.json": json.dumps(lock)}
+    fails(caller, "nodejs20", files, "EINTEGRITY")
+
+
+def test_hashes_are_held_against_what_comes(caller: Caller) -> None:
+    wrong = "MarkupSafe==3.0.2 --hash=sha256:" + "0" * 64
+    fails(caller, "python3.11", {"handler.py": "x", "requirements.txt": wrong}, "DO NOT MATCH")
+
+
+def fails(caller: Caller, runtime: str, files: dict[str, str], said: str) -> None:
+    """It is made, its build fails, and that says why; then it can be deleted."""
+    caller.http.delete("/functions/lacking")
+    body = {"name": "lacking", "runtime": runtime, "handler": "handler.main", "archive": as_archive(files)}
+    made = caller.http.post("/functions", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["status"] == "creating"
+    wait_until(lambda: state(caller, "lacking")["status"] == "failed", 120, "the build to fail")
+    found = state(caller, "lacking")
+    assert said in found["status_message"], found
+    assert said in build_log(caller, found)
+    assert caller.invoke("lacking").json()["code"] == "function_not_active"
+
+
 @pytest.mark.parametrize(
     ("runtime", "files"),
     [
@@ -131,16 +164,7 @@ def test_a_lock_file_is_kept_to(caller: Caller) -> None:
 def test_what_does_not_exist_fails_with_the_clients_own_words(
     caller: Caller, runtime: str, files: dict[str, str]
 ) -> None:
-    caller.http.delete("/functions/lacking")
-    body = {"name": "lacking", "runtime": runtime, "handler": "handler.main", "archive": as_archive(files)}
-    made = caller.http.post("/functions", json=body)
-    assert made.status_code == 201, made.text
-    assert made.json()["status"] == "creating"
-    wait_until(lambda: state(caller, "lacking")["status"] == "failed", 120, "the build to fail")
-    found = state(caller, "lacking")
-    assert "no-such-package-of-nimbus" in found["status_message"]
-    assert "no-such-package-of-nimbus" in build_log(caller, found)
-    assert caller.invoke("lacking").json()["code"] == "function_not_active"
+    fails(caller, runtime, files, "no-such-package-of-nimbus")
 
 
 def test_a_project_without_lists_is_live_at_once(caller: Caller) -> None:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import docker
 import pytest
 
-from nimbus_project.config import Config
+from nimbus_project.config import MIB, Config
 from tests.projects import zip_of
 from workers.drivers.docker import DockerImages
 from workers.drivers.docker.builds import BUILD_LABEL, DockerToolchains
@@ -127,3 +127,27 @@ def test_nothing_else_is_installed_from(local: Config) -> None:
     lines: list[str] = []
     assert build("Jinja2\n", local, lines).artifact is None
     assert "No matching distribution found for Jinja2" in "\n".join(lines)
+
+
+def test_a_builder_is_shut_in(engine: docker.APIClient, tmp_path: Path) -> None:
+    """As long as nothing has to be fetched: no network, no right, no more than its share."""
+    toolchains = DockerToolchains(Config(build_memory_mb=512, build_disk_mb=128), WORKER)
+    job = BuildJob(toolchain="python", files={"requirements.txt": b"anything==1\n"})
+    seen: dict[str, Any] = {}
+
+    def look(line: str) -> None:
+        for found in engine.containers(filters={"label": f"{BUILD_LABEL}={WORKER}"}):
+            seen.update(engine.inspect_container(found["Id"]))
+
+    try:
+        assert toolchains.build(job, look, time.monotonic() + 60).artifact is None
+    finally:
+        toolchains.close()
+    host = seen["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert host["CapDrop"] == ["ALL"] and host["ReadonlyRootfs"] and host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Memory"] == host["MemorySwap"] == 512 * MIB
+    assert "size=128m" in host["Tmpfs"]["/work"]
+    assert host["CpuShares"] < 1024 and host["PidsLimit"] == 512
+    assert (seen["Mounts"], seen["Config"]["User"]) == ([], "65532:65532")
+    assert not [name for name in seen["Config"]["Env"] if name.startswith(("PIP_", "http", "DATABASE"))]

@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from functions import archives
 from functions.models import Artifact, BuildTask, Function, FunctionVersion, Package
 from functions.packages import MAX_BINARY_BYTES
+from functions.runtimes import RUNTIMES
 from nimbus_project.config import config
 from tests.integration.plane import Api, refusal
 
@@ -95,6 +97,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
 }
 
+OF_PYTHON = [kind for kind in HOSTILE if kind.startswith("requirements")]
+"""Those that mean harm to pip only."""
+
 
 def stored() -> set[Path]:
     """Files of uploads and artifacts."""
@@ -105,13 +110,10 @@ def rows() -> tuple[int, ...]:
     return tuple(model.objects.count() for model in (Function, FunctionVersion, Package, Artifact, BuildTask))
 
 
-def send(api: Api, data: bytes, name: str = "hostile") -> object:
-    body = {
-        "name": name,
-        "runtime": "python3.11",
-        "handler": "handler.main",
-        "archive": base64.b64encode(data).decode(),
-    }
+def send(
+    api: Api, data: bytes, name: str = "hostile", runtime: str = "python3.11", field: str = "archive"
+) -> httpx.Response:
+    body = {"name": name, "runtime": runtime, "handler": "handler.main", field: base64.b64encode(data).decode()}
     return api.post("/functions", body)
 
 
@@ -119,9 +121,10 @@ def send(api: Api, data: bytes, name: str = "hostile") -> object:
 def test_a_hostile_archive_is_refused_and_leaves_nothing(api: Api, kind: str) -> None:
     make, said = HOSTILE[kind]
     before = (rows(), stored())
-    body = refusal(send(api, make()), 400, "invalid_request")  # type: ignore[arg-type]
-    assert any(part in body["error"] for part in said.split("|")), body["error"]
-    assert "archive" in body["details"]
+    for runtime in RUNTIMES if kind not in OF_PYTHON else ["python3.11"]:
+        body = refusal(send(api, make(), runtime=runtime), 400, "invalid_request")
+        assert any(part in body["error"] for part in said.split("|")), body["error"]
+        assert "archive" in body["details"]
     assert (rows(), stored()) == before
     assert api.get("/functions/hostile").status_code == 404
 
@@ -138,20 +141,53 @@ def test_a_hostile_update_changes_nothing(api: Api, kind: str) -> None:
 def test_more_than_50_mib_are_refused_by_their_length(api: Api) -> None:
     before = (rows(), stored())
     answer = send(api, bytes(MAX_BINARY_BYTES + 6))
-    body = refusal(answer, 400, "invalid_request")  # type: ignore[arg-type]
+    body = refusal(answer, 400, "invalid_request")
     assert "50 MiB" in body["error"]
     assert (rows(), stored()) == before
 
 
 def test_an_honest_archive_is_live_at_once(api: Api) -> None:
     answer = send(api, packed(("inner/__init__.py", ""), ("inner/data.json", "{}")), "honest")
-    assert answer.status_code == 201, answer.text  # type: ignore[attr-defined]
-    assert answer.json()["status"] == "active"  # type: ignore[attr-defined]
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["status"] == "active"
 
 
 def test_lists_that_need_a_builder_wait_for_it(api: Api) -> None:
     answer = send(api, packed(("requirements.txt", "nothing-like-it==1\n")), "waits")
-    made = answer.json()  # type: ignore[attr-defined]
+    made = answer.json()
     assert made["status"] == "creating"
     task = api.get(f"/tasks/{made['task_id']}").json()
     assert task["task"]["status"] in ("pending", "running")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "data", "said"),
+    [
+        ("go1.24", b"#!/bin/sh\necho hello\n", "64-bit Linux program"),
+        ("go1.24", b"MZ" + bytes(500), "GOOS=linux"),
+        ("go1.24", b"\x7fELF\x02\x01\x01" + bytes(100), "not a program"),
+        ("go1.24", b"\0asm\1\0\0\0", "64-bit Linux program"),
+        ("wasm", b"\x7fELF\x02\x01\x01" + bytes(100), "WebAssembly module"),
+        ("wasm", b"\0asm\x0d\0\1\0", "WebAssembly module, version 1"),
+        ("wasm", b"\0as", "WebAssembly module"),
+        ("python3.11", b"\0asm\1\0\0\0", "takes code or archive, no binary"),
+        ("nodejs20", b"\x7fELF", "takes code or archive, no binary"),
+        ("wasm", b"\0asm\1\0\0\0" + bytes(MAX_BINARY_BYTES), "50 MiB"),
+        ("go1.24", b"\x7fELF" + bytes(MAX_BINARY_BYTES), "50 MiB"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_a_wrong_binary_is_refused_and_leaves_nothing(api: Api, runtime: str, data: bytes, said: str) -> None:
+    before = (rows(), stored())
+    body = refusal(send(api, data, runtime=runtime, field="binary"), 400, "invalid_request")
+    assert said in body["details"]["binary"][0]
+    assert (rows(), stored()) == before
+
+
+def test_of_code_binary_and_archive_there_is_one(api: Api) -> None:
+    before = (rows(), stored())
+    body = {"name": "both", "runtime": "wasm", "handler": "handler.main", "code": "x", "binary": "AGFzbQEAAAA="}
+    refusal(api.post("/functions", body), 400, "invalid_request")
+    refusal(send(api, b"", field="binary"), 400, "invalid_request")
+    refusal(api.post("/functions", body | {"code": None, "binary": "not base64!"}), 400, "invalid_request")
+    assert (rows(), stored()) == before

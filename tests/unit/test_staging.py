@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from functions.spec import ArtifactKind, FunctionSpec, StoredFolder
 from workers.artifacts import ArtifactCache
+from workers.sandbox import SandboxError
 
 
 class Store:
@@ -98,4 +102,56 @@ def test_what_reaches_outside_is_not_unpacked(tmp_path: Path) -> None:
         with pytest.raises(SandboxError):
             cache.folder_of(wicked)
     assert not (tmp_path / "outside").exists()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
+    """The cache is bounded; what it has dropped is fetched again, and who has it already keeps it."""
+    store = Store()
+    folders = [store.folder({"python/a.py": f"{n}" * 100_000}) for n in range(4)]
+    cache = ArtifactCache(tmp_path / "cache", store.kept.__getitem__, max_bytes=330_000)
+    places = [cache.folder_of(folder) for folder in folders[:3]]
+    for age, place in zip((30, 10, 20), places, strict=True):
+        then = place.stat().st_mtime - age
+        os.utime(place, (then, then))
+    files = tmp_path / "sandbox"
+    files.mkdir()
+    os.link(places[0] / "python" / "a.py", files / "a.py")
+    cache.folder_of(folders[3])
+    assert [place.is_dir() for place in places] == [False, True, True]
+    assert (files / "a.py").read_text() == "0" * 100_000
+    assert (cache.folder_of(folders[0]) / "python" / "a.py").read_text() == "0" * 100_000
+
+
+def test_many_ask_for_the_same_and_it_is_fetched_once(tmp_path: Path) -> None:
+    store = Store()
+    folder = store.folder({"python/a.py": "a"})
+    fetched: list[str] = []
+    both = threading.Barrier(4)
+
+    def fetch(name: str) -> bytes:
+        fetched.append(name)
+        return store.kept[name]
+
+    cache = ArtifactCache(tmp_path / "cache", fetch, max_bytes=1 << 20)
+
+    def ask(_: int) -> Path:
+        both.wait(10)
+        return cache.folder_of(folder)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(ask, range(4)))) == 1
+    assert len(fetched) == 1
+
+
+def test_what_can_not_be_fetched_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    def fetch(name: str) -> bytes:
+        raise OSError("no such bucket")
+
+    cache = ArtifactCache(tmp_path / "cache", fetch, max_bytes=1 << 20)
+    with pytest.raises(SandboxError, match="no such bucket"):
+        cache.folder_of(StoredFolder("0" * 64, "x"))
+    damaged = ArtifactCache(tmp_path / "cache", lambda name: b"\x1f\x8b damaged", max_bytes=1 << 20)
+    with pytest.raises(SandboxError, match="can't be fetched"):
+        damaged.folder_of(StoredFolder("1" * 64, "x"))
     assert list((tmp_path / "cache").iterdir()) == []

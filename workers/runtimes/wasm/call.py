@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from engine import LIBRARY, form_of  # type: ignore[import-not-found]
-from instance import Fresh, Variables  # type: ignore[import-not-found]
+from instance import Fresh, Setting, Variables  # type: ignore[import-not-found]
 from link import Output  # type: ignore[import-not-found]
 from streams import Streams  # type: ignore[import-not-found]
 from traps import Fault, fault_of  # type: ignore[import-not-found]
-from wasmtime import Engine, ExitTrap, Global, Linker, Memory, Module, Store, Trap, TrapCode, WasmtimeError
+from wasmtime import Engine, ExitTrap, FuncType, Linker, Module, Trap, TrapCode, ValType, WasmtimeError
 from watchdog import Watchdog  # type: ignore[import-not-found]
 
 ALMOST_FULL = 0.9
 """Of the most that its memory may be: a trap then is taken for the end of an allocation that failed."""
 CHECKED_BYTES = 256 * 1024
 """A result up to this size is looked at here, where more can be said about it; the driver checks every one."""
+
+_I32 = ValType.i32()
+Signature = tuple[list[ValType], list[ValType]]
 
 
 class Host:
@@ -40,7 +42,9 @@ class Function:
         self._host = host
         self._is_library = form_of(module) == LIBRARY
         self._ready = host.linker.instantiate_pre(module)
-        self._env = env
+        self._setting = Setting(host.engine, host.streams, tmp=host.tmp, env=env, memory_bytes=memory_bytes)
+        self._begins_with = _hooks(module, {"_initialize": ([], [])})
+        self._ends_with = _hooks(module, {"fflush": ([_I32], [_I32])})
         self._memory_mb = memory_mb
         self._memory_bytes = memory_bytes
         self._result_bytes = result_bytes
@@ -51,7 +55,7 @@ class Function:
 
     def __call__(self, event: bytes, env: Variables, seconds: float, output: Output) -> bytes:
         """The result, JSON text; `rest` is due then. Raises Fault."""
-        fresh, self._next = self._next or self._fresh(), None
+        fresh, self._next = self._next or Fresh(self._setting), None
         self._used = fresh
         streams, watchdog = self._host.streams, self._host.watchdog
         stdout = _Stdout(self._host.engine, self._result_bytes)
@@ -59,9 +63,9 @@ class Function:
         try:
             fresh.give(b"" if self._is_library else event, env)
             watchdog.start(seconds)
-            fresh.store.set_epoch_deadline(1)
-            if fresh.instance is None:
-                fresh.instantiate(self._ready)
+            fresh.begin()
+            if not fresh.is_made:
+                fresh.make(self._ready)
             result = self._run(fresh, event, stdout)
         except (Trap, WasmtimeError) as error:
             watchdog.stop()
@@ -77,22 +81,18 @@ class Function:
         if self._used is not None:
             self._used.close()
             self._used = None
-        fresh = self._fresh()
-        if self._is_made_ahead and not fresh.instantiate_ahead(self._ready):
+        fresh = Fresh(self._setting)
+        if self._is_made_ahead and not fresh.make_ahead(self._ready):
             self._is_made_ahead = False
             fresh.close()
-            fresh = self._fresh()
+            fresh = Fresh(self._setting)
         self._next = fresh
-
-    def _fresh(self) -> Fresh:
-        host = self._host
-        return Fresh(host.engine, host.streams, tmp=host.tmp, env=self._env, memory_bytes=self._memory_bytes)
 
     def _run(self, fresh: Fresh, event: bytes, stdout: _Stdout) -> bytes | bytearray:
         if self._is_library:
-            return _handle(fresh.store, fresh.exports, event)
+            return self._handle(fresh, event)
         try:
-            fresh.start()
+            fresh.call("_start")
         except ExitTrap as error:
             if error.code != 0:
                 raise
@@ -101,19 +101,44 @@ class Function:
             raise self._too_large()
         return stdout.data
 
+    def _handle(self, fresh: Fresh, event: bytes) -> bytearray:
+        """The library's form: the event is copied in, the result out."""
+        memory = fresh.memory()
+        assert memory is not None  # form_of has seen to it
+        try:
+            for name in self._begins_with:
+                fresh.call(name)
+            place = fresh.call("alloc", len(event)) & 0xFFFFFFFF
+            if place == 0 or place + len(event) > memory.data_len(fresh):
+                text = f"alloc({len(event)}) returned {place}, where there is no room for the event."
+                raise Fault("WrongPointer", text)
+            memory.write(fresh, event, place)
+            packed = fresh.call("handle", place, len(event)) & 0xFFFFFFFFFFFFFFFF
+        except ExitTrap as error:
+            if error.code == 0:
+                raise Fault("ProcessExited", "handle ended the program with exit(0) instead of returning.") from None
+            raise
+        for name in self._ends_with:
+            fresh.call(name, 0)  # C's stdout: an unfinished line would go with the instance
+        at, size = packed >> 32, packed & 0xFFFFFFFF
+        if at + size > memory.data_len(fresh):
+            raise Fault("WrongPointer", f"handle returned {size} bytes at {at}, which is outside of its memory.")
+        result: bytearray = memory.read(fresh, at, at + size)
+        return result
+
     def _fault(self, error: Trap | WasmtimeError, fresh: Fresh, stdout: _Stdout, output: Output) -> Fault:
         if stdout.overflown:
             return self._too_large()
         if self._host.watchdog.bit and isinstance(error, Trap) and error.trap_code is TrapCode.INTERRUPT:
             return Fault("Timeout", "The time of the call was over.", timed_out=True)
-        store, exports = fresh.store, fresh.exports
-        memory_full, stack_full = fresh.instance is None and "memory" in str(error), False
-        if fresh.instance is not None:
-            memory, pointer = exports.get("memory"), exports.get("__stack_pointer")
-            memory_full = isinstance(memory, Memory) and memory.data_len(store) > ALMOST_FULL * self._memory_bytes
-            # Below its lower end there is nothing: that is what a trap for an address outside came from.
-            outside = isinstance(error, Trap) and error.trap_code is TrapCode.MEMORY_OUT_OF_BOUNDS
-            stack_full = outside and isinstance(pointer, Global) and pointer.value(store) <= 0
+        memory = fresh.memory()
+        memory_full = not fresh.is_made and "memory" in str(error)
+        if memory is not None:
+            memory_full = memory.data_len(fresh) > ALMOST_FULL * self._memory_bytes
+        # Below its lower end there is nothing: that is what a trap for an address outside came from.
+        outside = isinstance(error, Trap) and error.trap_code is TrapCode.MEMORY_OUT_OF_BOUNDS
+        pointer = fresh.number("__stack_pointer") if outside else None
+        stack_full = pointer is not None and pointer <= 0
         return fault_of(
             error, output.last_words, memory_full=memory_full, stack_full=stack_full, memory_mb=self._memory_mb
         )
@@ -155,28 +180,13 @@ class _Stdout:
             self._engine.increment_epoch()
 
 
-def _handle(store: Store, exports: Any, event: bytes) -> bytearray:
-    """The library's form: the event is copied in, the result out."""
-    memory = exports["memory"]
-    try:
-        if (start := exports.get("_initialize")) is not None:
-            start(store)
-        place = exports["alloc"](store, len(event)) & 0xFFFFFFFF
-        if place == 0 or place + len(event) > memory.data_len(store):
-            raise Fault("WrongPointer", f"alloc({len(event)}) returned {place}, where there is no room for the event.")
-        memory.write(store, event, place)
-        packed = exports["handle"](store, place, len(event)) & 0xFFFFFFFFFFFFFFFF
-    except ExitTrap as error:
-        if error.code == 0:
-            raise Fault("ProcessExited", "handle ended the program with exit(0) instead of returning.") from None
-        raise
-    if (flush := exports.get("fflush")) is not None:
-        flush(store, 0)  # C's stdout: an unfinished line would go with the instance
-    at, size = packed >> 32, packed & 0xFFFFFFFF
-    if at + size > memory.data_len(store):
-        raise Fault("WrongPointer", f"handle returned {size} bytes at {at}, which is outside of its memory.")
-    result: bytearray = memory.read(store, at, at + size)
-    return result
+def _hooks(module: Module, wanted: dict[str, Signature]) -> list[str]:
+    """Those functions that it exports, and with these types."""
+    types = {one.name: one.type for one in module.exports}
+    found = {name: types[name] for name in wanted if name in types}
+    return [
+        name for name, one in found.items() if isinstance(one, FuncType) and (one.params, one.results) == wanted[name]
+    ]
 
 
 def _refuse(constant: str) -> None:

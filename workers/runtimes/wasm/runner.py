@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from call import Function, Host  # type: ignore[import-not-found]
 from engine import WrongModule, load_module, make_engine, wasi_linker  # type: ignore[import-not-found]
-from instance import Names, Variables  # type: ignore[import-not-found]
+from instance import Strings, Variables  # type: ignore[import-not-found]
 from link import (  # type: ignore[import-not-found]
     EXIT_DISCONNECTED,
     FAULT,
@@ -132,10 +132,10 @@ def _environment(head: dict[str, Any]) -> Variables:
         "NIMBUS_MEMORY_LIMIT_MB": str(head["memory_mb"]),
         "NIMBUS_TIMEOUT_SEC": str(head["timeout_sec"]),
     }
-    return Names(list(found)).with_values(list(found.values()))
+    return Variables(Strings(list(found)), Strings(list(found.values())))
 
 
-_CONTEXT = Names(
+_CONTEXT = Strings(
     [
         "NIMBUS_INVOCATION_ID",
         "NIMBUS_REQUEST_ID",
@@ -149,16 +149,15 @@ _CONTEXT = Names(
 
 def _context(head: dict[str, Any]) -> Variables:
     """What other languages find in their handler's second argument."""
-    return _CONTEXT.with_values(
-        [
-            str(head["id"]),
-            str(head.get("request_id", "")),
-            str(head["remaining_ms"]),
-            str(head.get("attempt", 1)),
-            str(head.get("alias", "")),
-            str(head.get("trigger_type", "")),
-        ]
-    )
+    values = [
+        str(head["id"]),
+        str(head.get("request_id", "")),
+        str(head["remaining_ms"]),
+        str(head.get("attempt", 1)),
+        str(head.get("alias", "")),
+        str(head.get("trigger_type", "")),
+    ]
+    return Variables(_CONTEXT, Strings(values))
 
 
 def main() -> NoReturn:
