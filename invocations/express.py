@@ -26,6 +26,8 @@ from nimbus_project.core.ids import new_id
 from nimbus_project.core.parsers import parse_json
 
 _BEFORE, _AFTER = b"/api/v1/functions/", b"/invoke"
+UNKNOWN_BODY_BYTES = 64 * 1024
+"""As much as uvicorn takes in before anybody has asked for it."""
 # A request with one of these is not plain.
 _SPECIAL = frozenset(
     {
@@ -71,12 +73,14 @@ class Express:
         self._wait_ms = settings.queue_wait_sec * 1000
 
     def takes(self, headers: list[tuple[bytes, bytes]], habit: Habit) -> bool:
-        """A first look, before the body is there."""
-        if headers == habit.headers:
+        """A first look, before the body is there: of a sender who is not known on this connection only a small one is
+        kept here, for whoever has no key has no right to our memory."""
+        is_known = habit.who is not None
+        if is_known and headers == habit.headers:
             return True
+        limit = self._max_event_bytes if is_known else UNKNOWN_BODY_BYTES
         return not any(
-            name in _SPECIAL or (name == b"content-length" and int(value) > self._max_event_bytes)
-            for name, value in headers
+            name in _SPECIAL or (name == b"content-length" and int(value) > limit) for name, value in headers
         )
 
     def begin(self, scope: Scope, url: bytes, event: bytes, habit: Habit, waiting: Waiting) -> Sent | None:
