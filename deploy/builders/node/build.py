@@ -27,7 +27,7 @@ def main() -> int:
     for folder in (made / "nodejs", WORK / "tmp"):
         folder.mkdir(parents=True)
     what = "ci" if (sources / "package-lock.json").exists() else "install"
-    environment = os.environ | {
+    environment = dict(os.environ) | {
         "HOME": str(WORK),
         "TMPDIR": str(WORK / "tmp"),
         "npm_config_cache": str(WORK / "npm"),
@@ -35,7 +35,7 @@ def main() -> int:
     }
     environment.setdefault("npm_config_userconfig", str(WORK / "no-such-file-either"))
     command = [*NPM, what, *OPTIONS]
-    if subprocess.run(command, cwd=sources, env=environment, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+    if run(command, sources, environment) != 0:
         return 1
     installed = sources / "node_modules"
     installed.mkdir(exist_ok=True)
@@ -43,6 +43,22 @@ def main() -> int:
     installed.rename(made / "nodejs" / "node_modules")
     pack(made, artifact)
     return 0
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """npm's exit code. What it says goes to the log, but for its manual and where it keeps a log of its own."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT
+    ) as npm:
+        assert npm.stdout is not None
+        is_manual = False
+        for line in npm.stdout:
+            is_manual = is_manual or line.rstrip().endswith(b"Clean install a project")
+            if not is_manual and b"A complete log of this run" not in line:
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
+    return npm.returncode
 
 
 if __name__ == "__main__":
