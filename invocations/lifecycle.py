@@ -39,7 +39,8 @@ _CLEARED = {"worker_id": "", "lease_expires_at": None}
 
 
 def accept(invocation: Invocation, now: datetime, *, delay_sec: float = 0.0) -> None:
-    """Store a new one as pending. In a transaction of the caller's; the 202 comes after its commit."""
+    """Store a new one as pending: one statement, committed with the caller's transaction if there is one. The 202 comes
+    after that."""
     invocation.status = Status.PENDING
     invocation.created_at = now
     invocation.next_attempt_at = now + timedelta(seconds=delay_sec)

@@ -79,16 +79,20 @@ def submit(new: NewInvocation) -> Invocation:
     if not 0 <= new.delay_sec <= MAX_DELAY_SEC:
         raise InvalidRequest(f"delay_sec must be 0 to {MAX_DELAY_SEC}.")
     now = timezone.now()
+    if not new.idempotency_key:
+        # One statement, which is a transaction by itself unless the caller has one: two ways to the database less.
+        return _store(new, now)
     with transaction.atomic():
-        if new.idempotency_key:
-            claim = idempotency.claim(new.function.id, new.idempotency_key, new.event, new.id, now)
-            if not claim.first:
-                return _first_of(claim.invocation_id)
-        with _counted(new.function.owner_id, now):
-            invocation = _row(new, now)
-            lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
-        if new.delay_sec <= 0:
-            queue.wake_after_commit(Task.RUN_INVOCATION, new.function.id)
+        claim = idempotency.claim(new.function.id, new.idempotency_key, new.event, new.id, now)
+        return _store(new, now) if claim.first else _first_of(claim.invocation_id)
+
+
+def _store(new: NewInvocation, now: datetime) -> Invocation:
+    with _counted(new.function.owner_id, now):
+        invocation = _row(new, now)
+        lifecycle.accept(invocation, now, delay_sec=new.delay_sec)
+    if new.delay_sec <= 0:
+        queue.wake_after_commit(Task.RUN_INVOCATION, new.function.id)
     return invocation
 
 
