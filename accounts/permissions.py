@@ -103,6 +103,8 @@ TABLE: dict[str, Methods] = {
     "invocation-stream": _READ,
     "invocation-replay": _ACT,
     "invocation-cancel": _ACT,
+    "invocation-report": _READ,
+    "invocation-report-retry": _ACT,
     "dlq": {"GET": Right.READ, "DELETE": Right.WRITE},
     "dlq-stats": _READ,
     "dlq-retry": _ACT,

@@ -94,6 +94,8 @@ class FunctionAdmin(admin.ModelAdmin):
         "http_auth",
         "cors",
         "webhook_enabled",
+        "on_success",
+        "on_failure",
         "last_deployed_at",
         "created_at",
         "updated_at",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import transaction
 
@@ -43,6 +44,8 @@ class LiveFunction:
     max_concurrency: int
     max_retries: int
     max_event_age_sec: int
+    on_success: Mapping[str, Any] = field(default_factory=dict)
+    on_failure: Mapping[str, Any] = field(default_factory=dict)
     owner_id: int | None
     shared: bool
     generation: int = 0
@@ -162,6 +165,8 @@ def _read(function: Function) -> LiveFunction:
         max_concurrency=function.max_concurrency,
         max_retries=function.max_retries,
         max_event_age_sec=function.max_event_age_sec,
+        on_success=function.on_success,
+        on_failure=function.on_failure,
         owner_id=function.owner_id,
         shared=function.shared,
         generation=function.generation,

@@ -6,7 +6,7 @@
 An entry::
 
     {"name", "runtime", "description", "tags", "pinned", "max_concurrency", "max_retries", "max_event_age_sec",
-     "cron_expression", "cron_timezone",
+     "cron_expression", "cron_timezone", "on_success", "on_failure",
      "versions": [{"number", "handler", "language", "memory_mb", "timeout_sec", "env_vars", "network", "input_schema",
                    "kind": "source" | "archive" | "binary", "file": "code/…", "sha256"}, …],
      "aliases": [{"name", "description", "routing_config": {"weights": [{"version", "weight"}, …]}}, …]}

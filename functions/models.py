@@ -99,6 +99,10 @@ class Function(models.Model):
     max_concurrency = models.PositiveIntegerField(default=0, help_text="Runs at once over all workers; 0: no limit.")
     max_retries = models.PositiveSmallIntegerField(default=2, help_text="More tries of a failed async invocation.")
     max_event_age_sec = models.PositiveIntegerField(default=21600, help_text="An async event older is given up.")
+    on_success = models.JSONField(default=dict, blank=True)
+    """Where an async run that succeeded is reported (destinations.py); empty: nowhere."""
+    on_failure = models.JSONField(default=dict, blank=True)
+    """The same for one that failed for good."""
     http_path = models.CharField(max_length=512, blank=True)
     """Its custom route; which addresses are whose is in FunctionRoute."""
     http_methods = models.JSONField(default=list, blank=True)

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.principal import principal_var
-from functions import allowance, builds, directory, packages, routes
+from functions import allowance, builds, destinations, directory, packages, routes
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
 from functions.preconditions import ANY, Expected
@@ -24,7 +24,7 @@ VERSIONED = ("handler", "memory_mb", "timeout_sec", "env_vars", "network", "laye
 UPLOADS = ("code", "binary", "archive")
 UNVERSIONED = (
     *("description", "pinned", "shared", "max_concurrency", "max_retries", "max_event_age_sec"),
-    *("cron_expression", "cron_timezone"),
+    *("cron_expression", "cron_timezone", "on_success", "on_failure"),
 )
 # A clone that ran by itself, beside its original, would surprise.
 NOT_CLONED = frozenset({"pinned", "shared", "cron_expression", "cron_timezone"})
@@ -51,6 +51,7 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
     upload = packages.upload_from(runtime, given)
     if upload is None:
         raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
+    destinations.check_known(given)
     settings = {"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given}
     settings["language"] = packages.language_of(runtime, settings["handler"], settings.get("language", ""), upload)
     try:
@@ -139,6 +140,7 @@ def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -
         # The row lock makes version numbers one counter: two updates at once give two numbers.
         function = function_get(reference, for_update=True)
         expected.check(function.last_number)
+        destinations.check_known(given)
         for fixed in ("name", "runtime"):
             if fixed in given and given[fixed] != getattr(function, fixed):
                 message = f"The {fixed} of a function can't change. Clone or create another one."

@@ -11,7 +11,8 @@ from django.utils.html import format_html
 
 from accounts.admin import ReadOnlyAdmin
 from invocations import dead_letters, redrive
-from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
+from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog, Report
+from invocations.reports import reading
 from invocations.selectors import lines_of
 from nimbus_project.core.errors import NimbusError
 
@@ -68,6 +69,24 @@ class DeadLetterAdmin(ReadOnlyAdmin):
                 dead_letters.discard(str(pk))
             except NimbusError as error:
                 messages.error(request, f"{pk}: {error.message}")
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnlyAdmin):
+    list_display = ("id", "function_name", "status", "destination", "attempt", "delivered_at", "created_at")
+    list_filter = ("status", "gave_up", "created_at")
+    search_fields = ("=id", "=invocation_id", "function_name", "error")
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+    actions = ("send_again",)
+
+    @admin.action(description="Send again: reports that were given up", permissions=["view"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[Report]) -> None:
+        for invocation_id in queryset.values_list("invocation_id", flat=True):
+            try:
+                reading.send_again(str(invocation_id))
+            except NimbusError as error:
+                messages.error(request, f"{invocation_id}: {error.message}")
 
 
 @admin.register(IdempotencyKey)

@@ -23,3 +23,11 @@ class DeadLetterNotFound(NotFound):
 
 class DeadLetterResolved(Conflict):
     code = "dead_letter_resolved"
+
+
+class ReportNotFound(NotFound):
+    code = "report_not_found"
+
+
+class ReportNotFailed(Conflict):
+    code = "report_not_failed"

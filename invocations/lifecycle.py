@@ -8,7 +8,8 @@
 Every move is a compare-and-set: `filter(pk, status=…, attempt=…).update(…)`. The row count decides; losing the race is
 an answer (False), not an error. Synchronous runs have no row while they run: the ledger inserts them ended.
 
-What must not be lost with a run's end is stored in the same transaction: a dead letter for one that failed for good.
+What must not be lost with a run's end is stored in the same transaction: a dead letter for one that failed for good
+(dead_letters.py), a report for its destination (reports/outbox.py).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from invocations import backlog, dead_letters
 from invocations.answer import billed_ms
 from invocations.models import Invocation, InvocationLog
 from invocations.outcome import ErrorType, Fault, LogLine, Outcome, StartKind, Status
+from invocations.reports import outbox
 from invocations.retry import Decision, GaveUp, Tries, decide
 from nimbus_project.core import metrics
 
@@ -125,7 +127,8 @@ def _conclude(
     again_at = decision.again_at if decision else None
     changes = (_end(outcome, now) if again_at is None else _again(row, outcome, now, again_at)) | ran
     gave_up = decision.gave_up if decision else None
-    if gave_up is None and not outcome.logs:
+    destination = outbox.destination_of(row, outcome) if again_at is None else {}
+    if gave_up is None and not destination and not outcome.logs:
         won = _move(row, Status.RUNNING, *more, **changes)
     else:
         with transaction.atomic():
@@ -135,6 +138,8 @@ def _conclude(
             if won and gave_up is not None:
                 row.attempt = ran.get("attempt", row.attempt)
                 _give_up(row, outcome, gave_up, now)
+            if won and destination:
+                outbox.add(row, gave_up, destination, now)
     if won and again_at is not None:
         metrics.RETRIES.inc()
     elif won and gave_up is not None:

@@ -1,4 +1,4 @@
-"""How long invocations, their logs, dead letters and idempotency keys are kept."""
+"""How long invocations, their logs, reports, dead letters and idempotency keys are kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from invocations import idempotency
-from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
+from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog, Report, ReportStatus
 from invocations.outcome import Status
 from nimbus_project.config import Config
 from nimbus_project.core.pruning import Prunable
@@ -32,6 +32,13 @@ INVOCATIONS = Prunable(
     may_go=_ended,
 )
 LOGS = Prunable(name="logs", keep_days=_log_days, rows=InvocationLog.objects.all, age="created_at")
+REPORTS = Prunable(
+    name="reports",
+    keep_days=lambda config: config.retention_invocations_days,
+    rows=Report.objects.all,
+    age="created_at",
+    may_go=lambda _: ~Q(status=ReportStatus.PENDING),
+)
 DEAD_LETTERS = Prunable(
     name="dead_letters",
     keep_days=lambda config: config.retention_dead_letters_days,

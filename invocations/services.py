@@ -31,6 +31,8 @@ from nimbus_project.core.ids import new_id
 from nimbus_project.core.queue import Task
 
 MAX_DELAY_SEC = 86_400
+MAX_HOPS = 8
+"""Runs of a chain of destinations and events, each the result of the one before: then it is going round."""
 _NO_FUNCTION = str(UUID(int=0))
 
 

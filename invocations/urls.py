@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from invocations.api import dead_letters
+from invocations.api import dead_letters, reports
 from invocations.api import invocations as api
 
 urlpatterns = [
@@ -20,6 +20,8 @@ urlpatterns = [
     path("invocations/<str:reference>/logs", api.InvocationLogsApi.as_view(), name="invocation-logs"),
     path("invocations/<str:reference>/replay", api.InvocationReplayApi.as_view(), name="invocation-replay"),
     path("invocations/<str:reference>/cancel", api.InvocationCancelApi.as_view(), name="invocation-cancel"),
+    path("invocations/<str:reference>/report", reports.ReportApi.as_view(), name="invocation-report"),
+    path("invocations/<str:reference>/report/retry", reports.ReportRetryApi.as_view(), name="invocation-report-retry"),
     path("dlq", dead_letters.DeadLettersApi.as_view(), name="dlq"),
     path("dlq/stats", dead_letters.DeadLetterStatsApi.as_view(), name="dlq-stats"),
     path("dlq/retry", dead_letters.DeadLettersRetryApi.as_view(), name="dlq-retry"),

@@ -16,6 +16,7 @@ from uuid import UUID
 import orjson
 from django.db import DatabaseError, IntegrityError, transaction
 
+from accounts import acting
 from accounts.principal import acting_as
 from functions import directory
 from functions.directory import LiveFunction
@@ -27,7 +28,7 @@ from nimbus_project.core import metrics
 from nimbus_project.core.errors import NimbusError, Unavailable
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.logging import request_id_var
-from triggers import acting, own_schedules, schedule
+from triggers import own_schedules, schedule
 from triggers.models import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
 from triggers.schedule import CronError, Plan
 

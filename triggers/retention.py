@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.retention import AUDIT
-from invocations.retention import DEAD_LETTERS, IDEMPOTENCY_KEYS, INVOCATIONS, LOGS
+from invocations.retention import DEAD_LETTERS, IDEMPOTENCY_KEYS, INVOCATIONS, LOGS, REPORTS
 from nimbus_project.config import config
 from nimbus_project.core import queue
 from nimbus_project.core.logging import request_id_var
@@ -43,6 +43,7 @@ DELIVERIES = Prunable(
 TABLES: tuple[Prunable, ...] = (
     LOGS,
     INVOCATIONS,
+    REPORTS,
     DEAD_LETTERS,
     IDEMPOTENCY_KEYS,
     FIRES,

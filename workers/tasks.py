@@ -10,7 +10,7 @@ from django.utils import timezone
 from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
 from triggers import alert_evaluation, fan_out, firing, notifications, retention
-from workers import builder, executor, queued, reaper
+from workers import builder, executor, queued, reaper, reports
 from workers.celery import app
 from workers.worker import current
 
@@ -23,6 +23,11 @@ def run_call(call: dict[str, Any], event: str) -> None:
 @app.task(name=str(Task.RUN_INVOCATION))
 def run_invocation(function_id: str) -> None:
     queued.wake(current(), function_id)
+
+
+@app.task(name=str(Task.REPORT))
+def report(function_id: str) -> None:
+    reports.wake(current(), function_id)
 
 
 @app.task(name=str(Task.BUILD))

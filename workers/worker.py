@@ -19,13 +19,13 @@ from functions.models import BuildTask
 from functions.selectors import spec_get
 from functions.spec import FunctionSpec
 from invocations import backlog, lifecycle
-from invocations.models import Invocation
+from invocations.models import Invocation, Report
 from invocations.record import RunRecord
 from invocations.rows import lines_of
 from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
 from nimbus_project.core.unforeseen import outage_of
-from workers import queued
+from workers import queued, reports
 from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
 from workers.direct import DirectServer
@@ -64,6 +64,7 @@ class Worker:
             partial(backlog.waiting, Invocation),
             partial(queued.take_one, self),
         )
+        self.reporters = Takers("reports", reports.PLACES, partial(backlog.waiting, Report), reports.take_one)
         self.build_slots = threading.BoundedSemaphore(settings.build_parallel)
         self.toolchains = make_toolchains(settings, driver)
         self.draining = threading.Event()
@@ -93,12 +94,14 @@ class Worker:
         self.direct.start()
         self._heart.start()
         self.takers.start()
+        self.reporters.start()
         log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
 
     def close(self) -> None:
         """Let running work finish for a while, give the rest back, remove every sandbox."""
         self.draining.set()
         self.takers.stop()
+        self.reporters.stop()
         until = time.monotonic() + self.settings.drain_grace_sec
         while (self.calls or self.invocations or self.direct.runs) and time.monotonic() < until:
             time.sleep(0.02)
@@ -109,6 +112,7 @@ class Worker:
             builds.give_back(task)
         self.pool.close()
         self.takers.join(5)
+        self.reporters.join(5)
         self.driver.close()
         self._control.stop()
         self._heart.stop()

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from functions import cron, input_schema
+from functions import cron, destinations, input_schema
 from functions.models import Function, FunctionStatus, FunctionVersion, HttpAuth, Network
 from functions.packages import MAX_BINARY_BYTES, MAX_SOURCE_BYTES
 from functions.runtimes import RUNTIMES
@@ -85,6 +85,34 @@ class InputSchemaField(serializers.Field):
         return value
 
 
+_DESTINATION: dict[str, Any] = {
+    "description": "a function as `name`, `name:alias` or `name:3`, a URL, or an object (docs/async.md); null: nowhere",
+    "oneOf": [{"type": "string"}, {"type": "object", "additionalProperties": True}],
+    "nullable": True,
+    "example": {"function": "notify:prod"},
+}
+
+
+@extend_schema_field(_DESTINATION)
+class DestinationField(serializers.Field):
+    """Where a finished queued run is reported (`functions/destinations.py`)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        return (True, {}) if data is None else super().validate_empty_values(data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return destinations.parse(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class TagsField(serializers.ListField):
     def __init__(self, **kwargs: Any) -> None:
         tag = TextField(max_length=64, validators=[RegexValidator(r"^[^,]+\Z", "Must not contain a comma.")])
@@ -127,6 +155,8 @@ class FunctionConfigSerializer(serializers.Serializer):
     max_concurrency = serializers.IntegerField(required=False, min_value=0, max_value=10_000)
     max_retries = serializers.IntegerField(required=False, min_value=0, max_value=10)
     max_event_age_sec = serializers.IntegerField(required=False, min_value=60, max_value=86_400 * 7)
+    on_success = DestinationField(required=False, help_text="where an async run that succeeded is reported")
+    on_failure = DestinationField(required=False, help_text="the same for one that failed for good")
     env_vars = EnvVarsField(required=False)
     network = serializers.ChoiceField(required=False, choices=Network.choices)
     language = serializers.ChoiceField(required=False, choices=["rust", "c", "go"], help_text="of a wasm source")
@@ -214,6 +244,8 @@ class FunctionSerializer(serializers.Serializer):
     input_schema = serializers.DictField(required=False, help_text="JSON Schema of the events it takes")
     max_retries = serializers.IntegerField()
     max_event_age_sec = serializers.IntegerField()
+    on_success = serializers.DictField(required=False)
+    on_failure = serializers.DictField(required=False)
     http_path = serializers.CharField(required=False)
     http_methods = serializers.ListField(child=serializers.CharField(), required=False)
     http_auth = serializers.ChoiceField(choices=HttpAuth.choices, required=False)
@@ -280,6 +312,8 @@ def function_shape(function: Function, version: FunctionVersion, *, code: bool, 
         "version": function.latest_version,
         "max_retries": function.max_retries,
         "max_event_age_sec": function.max_event_age_sec,
+        "on_success": function.on_success,
+        "on_failure": function.on_failure,
         "cron_expression": function.cron_expression,
         "cron_timezone": function.cron_timezone if function.cron_expression else "",
         "http_path": function.http_path,
@@ -299,6 +333,7 @@ _LEFT_OUT_WHEN_EMPTY = frozenset(
     {
         "description", "code", "language", "input_schema", "status_message", "task_id", "last_deployed_at",
         "http_path", "http_methods", "http_auth", "cors", "webhook_url", "cron_expression", "cron_timezone",
+        "on_success", "on_failure",
     }
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from functions.models import Network, PackageKind
 from functions.runtimes import RUNTIMES
 from functions.serializers.aliases import RoutingConfigSerializer
 from functions.serializers.functions import (
+    DestinationField,
     EnvVarsField,
     InputSchemaField,
     TagsField,
@@ -74,6 +75,8 @@ class TravellingFunctionSerializer(serializers.Serializer):
     max_concurrency = serializers.IntegerField(required=False, default=0, min_value=0, max_value=10_000)
     max_retries = serializers.IntegerField(required=False, default=2, min_value=0, max_value=10)
     max_event_age_sec = serializers.IntegerField(required=False, default=21600, min_value=60, max_value=86_400 * 7)
+    on_success = DestinationField(required=False)
+    on_failure = DestinationField(required=False)
     cron_expression = cron_expression()
     cron_timezone = cron_timezone()
     versions = serializers.ListField(child=TravellingVersionSerializer(), allow_empty=False, max_length=MAX_VERSIONS)

@@ -33,7 +33,7 @@ def clean() -> None:
     """Empty tables and keys; what living workers say of themselves stays."""
     from functions import directory
     from functions.models import Function, Package
-    from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog
+    from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog, Report
     from nimbus_project.core import redis
     from triggers.models import (
         AlertChange,
@@ -51,7 +51,7 @@ def clean() -> None:
     keep = (redis.WORKERS, redis.WORKER)
     keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
     client.delete("clock", "sync", "async", *keys)
-    history = (DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
+    history = (Report, DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
     for model in (*history, Function, Package):
         model.objects.all().delete()
     for model in (Event, EventDelivery, EventReplay, EventRule, AlertRule, AlertChange, AlertNotification):

@@ -212,7 +212,7 @@ def _one_of_everything() -> None:
     from accounts.models import Quota
     from functions import models
     from functions.models import Function
-    from invocations.models import IdempotencyKey, InvocationLog
+    from invocations.models import IdempotencyKey, InvocationLog, Report
     from nimbus_project.core.ids import new_id
     from tests.integration.plane import make_dead_letter, make_row
     from triggers.models import Schedule, ScheduleFire, Webhook, WebhookDelivery
@@ -234,6 +234,9 @@ def _one_of_everything() -> None:
     WebhookDelivery.objects.create(function_id=function.pk, http_status=200, request_id="r", received_at=now)
     Quota.objects.create(max_functions=3)
     make_dead_letter(function_id=function.pk)
+    Report.objects.create(
+        invocation_id=new_id(), function_id=function.pk, function_name="f", destination={"url": "x"}, created_at=now
+    )
     row = make_row(now, function_id=function.pk)
     InvocationLog.objects.create(
         invocation_id=row.pk, function_id=function.pk, lines=b'[[1,"stdout","a"]]', created_at=now

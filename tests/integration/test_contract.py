@@ -68,7 +68,8 @@ def keeps(shape: dict[str, Any], spelled: str, *also: str) -> None:
 
 RICH: dict[str, Any] = {
     "description": "d", "tags": ["a"], "pinned": True, "memory_mb": 512, "timeout_sec": 9, "max_concurrency": 3,
-    "env_vars": {"A": "1"}, "max_retries": 1, "max_event_age_sec": 60, "input_schema": {"type": "object"},
+    "env_vars": {"A": "1"}, "max_retries": 1, "max_event_age_sec": 60, "on_success": {"url": "https://example.org/x"},
+    "on_failure": {"event": {"type": "order.failed"}}, "input_schema": {"type": "object"},
     "http_path": "/rich/{id}", "http_methods": ["GET"], "cors": {"allow_origins": ["*"]},
     "cron_expression": "0 9 * * *", "cron_timezone": "Europe/Berlin",
 }  # fmt: skip
@@ -232,7 +233,7 @@ def test_every_route_is_there_with_and_without_a_slash(locked_entrance: Api) -> 
                 assert answer.status_code not in (301, 302, 307, 308, 405), (method, address, answer.status_code)
                 assert answer.status_code != 404 or answer.json()["code"] != "not_found", (method, address, answer.text)
             tried += 1
-    assert tried == 72
+    assert tried == 74
 
 
 def test_probes_and_pages(api: Api, worker: None) -> None:

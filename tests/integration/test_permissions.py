@@ -87,6 +87,8 @@ EXPECTED: dict[str, dict[str, set[str]]] = {
     "invocation-stream": {"GET": READ},
     "invocation-replay": {"POST": WRITE},
     "invocation-cancel": {"POST": WRITE},
+    "invocation-report": {"GET": READ},
+    "invocation-report-retry": {"POST": WRITE},
     "dlq": {"GET": READ, "DELETE": WRITE},
     "dlq-stats": {"GET": READ},
     "dlq-retry": {"POST": WRITE},

@@ -1,4 +1,4 @@
-"""In whose name a trigger acts that no request asked for: with the rights that the function's owner has today."""
+"""In whose name the platform acts where no request asks for it: with the rights that the function's owner has today."""
 
 from __future__ import annotations
 
