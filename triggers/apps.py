@@ -10,7 +10,9 @@ class TriggersConfig(AppConfig):
 
     def ready(self) -> None:
         from functions import cron, news
-        from triggers import platform_events, schedule
+        from invocations.reports import delivery
+        from triggers import destination_events, platform_events, schedule
 
         cron.register(schedule.expression_problem, schedule.timezone_problem)
         news.register(platform_events.hear)
+        delivery.register(destination_events.publish)

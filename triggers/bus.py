@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.principal import principal_var
+from invocations.services import MAX_HOPS
 from nimbus_project.config import config
 from nimbus_project.core import queue
 from nimbus_project.core.ids import new_id
@@ -30,8 +31,6 @@ log = logging.getLogger("nimbus.events")
 
 PLATFORM = "nimbus."
 """What types of the platform's own events begin with; nobody else's may."""
-MAX_HOPS = 8
-"""An event that is the result of so many others, one after the other, calls nobody any more: it is going round."""
 MAX_BATCH = 500
 EVENTS = "events"
 """What the message that wakes a worker is about."""

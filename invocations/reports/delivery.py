@@ -137,7 +137,7 @@ def _to_bus(report: Report, row: Invocation, now: datetime) -> None:
     }
     with transaction.atomic():
         if _delivered(report, now):
-            _publish(orjson.loads(orjson.dumps(event)), report.owner_id, report.hops + 1)
+            _publish(orjson.loads(orjson.dumps(event)), report.owner_id, report.hops)
 
 
 _KINDS: dict[str, Callable[[Report, Invocation, datetime], None]] = {

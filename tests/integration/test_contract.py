@@ -211,7 +211,8 @@ GET PUT DELETE /functions/x/environments/e; GET /templates; POST /functions/from
 POST /functions/x/invoke; POST /functions/x/async; GET /invocations; GET /functions/x/invocations; GET /invocations/x
 GET /invocations/x/logs; POST /invocations/x/replay; POST /invocations/x/cancel; GET /functions/x/logs/stream
 GET /invocations/x/stream; GET DELETE /dlq; GET /dlq/stats; POST /dlq/retry; GET DELETE /dlq/x; POST /dlq/x/retry
-POST /dlq/x/discard; POST /functions/x/webhook/enable; POST /functions/x/webhook/disable
+POST /dlq/x/discard; GET /invocations/x/report
+POST /invocations/x/report/retry; POST /functions/x/webhook/enable; POST /functions/x/webhook/disable
 POST /functions/x/webhook/regenerate; PUT /functions/x/webhook
 """
 

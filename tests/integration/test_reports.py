@@ -312,8 +312,28 @@ def test_an_event_is_published_once_with_the_end(monkeypatch: pytest.MonkeyPatch
     assert report.status == "delivered"
     ((event, owner, hops),) = published
     assert (event["specversion"], event["id"], event["source"]) == ("1.0", str(report.pk), "/shop")
-    assert (event["type"], event["subject"], owner, hops) == ("order.done", str(row.pk), None, 2)
+    assert (event["type"], event["subject"], owner, hops) == ("order.done", str(row.pk), None, 1)
     assert event["data"]["responsePayload"] == {"done": True}
+
+
+def test_the_bus_has_the_event_with_the_record() -> None:
+    from triggers.models import Event
+
+    function = make_function("f", on_failure={"event": {"type": "order.failed"}})
+    row = ended(function, BAD, hops=3)
+    report = tried(function.pk)
+    assert report.status == "delivered", report.error
+    event = Event.objects.get(type="order.failed")
+    assert (event.event_id, event.source, event.subject) == (str(report.pk), "/nimbus/functions/f", str(row.pk))
+    assert (event.hops, event.owner_id) == (3, None)
+    assert json.loads(bytes(event.body))["data"]["requestContext"]["condition"] == "RetriesExhausted"
+
+
+def test_a_payload_too_deep_for_an_event_is_told_and_kept() -> None:
+    function = make_function("f", on_success={"event": {"type": "deep"}})
+    ended(function, input=b"[" * 900 + b"]" * 900)
+    report = tried(function.pk)
+    assert report.status == "pending" and "nested" in report.error
 
 
 def test_an_event_that_can_not_be_stored_is_not_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
