@@ -168,6 +168,14 @@ class TestWhatGoes:
         assert prune(Wanted(older_than_days=1, tables=["audit"])).deleted == {}
 
 
+def test_the_document_names_every_table() -> None:
+    from nimbus_project.config import ROOT
+
+    text = (ROOT / "docs" / "retention.md").read_text()
+    assert [name for name in retention.NAMES if f"`{name}`" not in text] == []
+    assert len(set(retention.NAMES)) == len(retention.NAMES)
+
+
 class TestBatches:
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
