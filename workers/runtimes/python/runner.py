@@ -620,6 +620,9 @@ class Runner:
             result = self.handler(event, Context(self.load, head)) if self.with_context else self.handler(event)
             if hasattr(result, "__await__"):
                 result = self.event_loop().run_until_complete(settle(result))
+            if self.link.forked:
+                # A child that came back out of the handler: what is in the pipes is its parent's to send.
+                os._exit(0)
             text = encode_result(result, self.limit)
         except BaseException as error:
             self.fault(error, started, call_id)
