@@ -11,6 +11,7 @@ reads it may be of a later release. A last line without its end was never answer
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -49,7 +50,11 @@ class Journal:
         if claim is None:
             raise OSError(f"the journal {name} has a writer")
         self._claim = claim
-        self._open()
+        try:
+            self._fd, self._size = self._begin(0)
+        except OSError:
+            os.close(claim)
+            raise
 
     @property
     def end(self) -> Position:
@@ -62,10 +67,15 @@ class Journal:
         self._pending.append(lines)
 
     def flush(self) -> None:
-        """Write what was collected. Raises OSError, and keeps it then."""
+        """Write what was collected. Raises OSError, and keeps then what is not written."""
         with self._lock:
             if self._pending:
-                self._write(b"".join(self._pending))
+                data = b"".join(self._pending)
+                try:
+                    self._write(data)
+                except _Full as full:
+                    self._pending[:] = [data[full.written :]]
+                    raise
                 self._pending.clear()
         if not self.news.is_set():
             self.news.set()
@@ -82,32 +92,64 @@ class Journal:
 
     def close(self, done: Position) -> None:
         """Give it up. What is behind `done` is there for others; if nothing is, no file is left."""
-        os.close(self._fd)
+        with self._lock:
+            os.close(self._fd)
+            # Its number may be another file's in a moment: whoever comes late gets an error, and writes nowhere.
+            self._fd = -1
         if done >= self.end:
             _remove(self._folder, self._name)
         os.close(self._claim)
 
     def _write(self, data: bytes) -> None:
+        """All of it; else _Full, and as many of its lines as there was room for."""
+        if self._size >= SEGMENT_BYTES:
+            self._roll()
         view = memoryview(data)
         written = 0
         try:
             while written < len(data):
                 written += os.write(self._fd, view[written:])
-        except OSError:
-            # A part of a line would spoil the one after it.
-            os.ftruncate(self._fd, self._size)
-            raise
+        except OSError as error:
+            # A part of a line would spoil the one after it; a whole one may have been read by now.
+            whole = data.rfind(b"\n", 0, written) + 1
+            if whole < written:
+                os.ftruncate(self._fd, self._size + whole)
+            self._size += whole
+            raise _Full(whole, error) from error
         self._size += written
-        if self._size >= SEGMENT_BYTES:
-            fd = self._fd
-            self._number += 1
-            self._open()
-            os.close(fd)
 
-    def _open(self) -> None:
-        path = _segment(self._folder, self._name, self._number)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
-        self._size = os.write(self._fd, self._heading)
+    def _roll(self) -> None:
+        """Go on in the next file; in this one where that can't be made."""
+        try:
+            fd, size = self._begin(self._number + 1)
+        except OSError:
+            return
+        os.close(self._fd)
+        self._fd, self._size, self._number = fd, size, self._number + 1
+
+    def _begin(self, number: int) -> tuple[int, int]:
+        """A file with its heading. It gets its name last: to the reader it says that the one before it is complete."""
+        unborn = _unborn(self._folder, self._name)
+        fd = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, _MODE)
+        try:
+            size = os.write(fd, self._heading)
+            if size < len(self._heading):
+                raise OSError(errno.ENOSPC, "no room for a heading")
+            unborn.rename(_segment(self._folder, self._name, number))
+        except OSError:
+            os.close(fd)
+            unborn.unlink(missing_ok=True)
+            raise
+        return fd, size
+
+
+class _Full(OSError):
+    """The disk takes no more."""
+
+    def __init__(self, written: int, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.written = written
+        """Bytes, in whole lines."""
 
 
 class Reader:
@@ -192,6 +234,7 @@ def _claim(lock: Path) -> int | None:
 def _remove(folder: Path, name: str) -> None:
     for number in _numbers(folder, name):
         _segment(folder, name, number).unlink(missing_ok=True)
+    _unborn(folder, name).unlink(missing_ok=True)
     # The lock last: whoever finds it may look for segments.
     _lock(folder, name).unlink(missing_ok=True)
 
@@ -202,6 +245,10 @@ def _numbers(folder: Path, name: str) -> list[int]:
 
 def _segment(folder: Path, name: str, number: int) -> Path:
     return folder / f"{name}.{number:08d}.journal"
+
+
+def _unborn(folder: Path, name: str) -> Path:
+    return folder / f"{name}.new"
 
 
 def _lock(folder: Path, name: str) -> Path:

@@ -111,6 +111,9 @@ class Exchange:
     def _ended(self, frame: Frame) -> Outcome:
         if frame.kind is not Kind.RESULT and frame.kind is not Kind.FAULT:
             raise FrameError(f"a {frame.kind.name} frame came out of turn")
+        if not self._is_sent:
+            # The rest would lie in the next call's way.
+            raise FrameError(f"a {frame.kind.name} frame came before the event was read")
         outcome = self._sandbox.finished(frame, since(self._started), self._lines())
         if outcome.ok:
             self._sandbox.leave()

@@ -23,7 +23,8 @@ from workers.link_logs import CallLogs, clean
 from workers.sandbox import Call, LogSink, SandboxError, Stage
 
 _ERROR_BYTES = 66 * 1024
-_TYPE_CHARS = 200
+_TYPE_CHARS = 127
+"""And a sign that it was cut: as many as the history has room for."""
 _FRAMES = 100
 _FRAME_CHARS = 4096
 _BROKEN_LINK = (TimeoutError, ConnectionEnded, FrameError)

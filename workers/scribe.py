@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from invocations import ledger, rows
-from invocations.journal import READ_BYTES, Journal, Position, abandoned
+from invocations.journal import Journal, Position, abandoned
 
 log = logging.getLogger("nimbus.scribe")
 
@@ -70,20 +70,28 @@ class Scribe:
 
     def _write_all(self) -> None:
         """What is there now; what arrives meanwhile is the next round's, or each would be of a few records."""
+        end = self.journal.end
         try:
             while (batch := self._reader.batch())[1]:
                 ledger.store(*batch)
                 self._reader.advance()
                 self._answer()
-                if len(batch[1]) < READ_BYTES // 2 and not self._stop.is_set():
+                if self._reader.done >= end and not self._stop.is_set():
                     break
             self._answer()
         except DatabaseError as error:
             log.warning("records can't be written yet", extra={"reason": str(error)})
-            self.journal.news.set()
-            self._stop.wait(AWAY_SEC)
+            self._again_later()
+        except Exception:
+            # Without this thread nothing is written any more.
+            log.exception("records could not be written")
+            self._again_later()
         finally:
             close_old_connections()
+
+    def _again_later(self) -> None:
+        self.journal.news.set()
+        self._stop.wait(AWAY_SEC)
 
     def _answer(self) -> None:
         done = self._reader.done
@@ -103,5 +111,7 @@ class Scribe:
                     reader.advance()
         except (DatabaseError, OSError) as error:
             log.warning("a dead worker's records can't be written yet", extra={"reason": str(error)})
+        except Exception:
+            log.exception("a dead worker's records could not be written")
         finally:
             close_old_connections()

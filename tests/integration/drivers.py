@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,9 @@ import orjson
 
 from functions.runtimes import Runtime
 from functions.spec import ArtifactKind, FunctionSpec
-from invocations.outcome import Outcome
+from invocations.outcome import Fault, Outcome
 from nimbus_project.config import Config
-from tests.handlers.zoo import BY_LANGUAGE, CALL, ENV, Case
+from tests.handlers.zoo import ANY, BY_LANGUAGE, CALL, ENV, Case
 from tests.integration.artifacts import KINDS, artifact_of, stage_in
 from tests.requirements import require
 from workers.drivers.process import ProcessDriver
@@ -89,3 +90,32 @@ def call(sandbox: Sandbox, event: Any, number: int = 0, timeout_sec: float = LON
         trigger_type=str(CALL["trigger_type"]),
     )
     return sandbox.invoke(told, orjson.dumps(event), time.monotonic() + timeout_sec)
+
+
+def check_output(outcome: Outcome, expected: object) -> None:
+    """The result of a call that succeeded."""
+    assert outcome.output is not None
+    found = orjson.loads(outcome.output)
+    if isinstance(expected, str) and "|" in expected:
+        assert re.fullmatch(expected, found)
+    else:
+        assert expected is ANY or found == expected
+
+
+def check_outcome(outcome: Outcome, case: Case) -> None:
+    """What the last call of a case came to."""
+    assert outcome.status is case.status, outcome
+    if case.logs is not None:
+        assert tuple(f"{line.stream}: {line.text}" for line in outcome.logs) == case.logs
+    if outcome.ok:
+        assert outcome.memory_used_mb and 0 < outcome.memory_used_mb < 600
+        return
+    assert outcome.fault is Fault.FUNCTION
+    assert outcome.output is None
+    assert re.fullmatch(case.error_type, outcome.error_type), outcome
+    assert re.search(case.error, outcome.error), outcome.error
+    assert len(outcome.error) < 70_000
+    if case.stack:
+        assert len(outcome.stack_trace) == len(case.stack), outcome.stack_trace
+        assert all(re.search(*pair) for pair in zip(case.stack, outcome.stack_trace, strict=True)), outcome.stack_trace
+    assert not any("runner" in line for line in outcome.stack_trace)

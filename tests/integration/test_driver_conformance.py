@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,10 +17,10 @@ import psutil
 import pytest
 
 from functions.runtimes import RUNTIMES
-from invocations.outcome import Fault, LogLine, Outcome, Status
+from invocations.outcome import LogLine, Outcome, Status
 from nimbus_project.config import Config
-from tests.handlers.zoo import ANY, BY_LANGUAGE, CASES, Case, find
-from tests.integration.drivers import DRIVERS, boot, call, open_driver, ready, spec_of
+from tests.handlers.zoo import BY_LANGUAGE, CASES, Case, find
+from tests.integration.drivers import DRIVERS, boot, call, check_outcome, check_output, open_driver, ready, spec_of
 from workers.drivers import process_interpreters
 from workers.drivers.process import ProcessDriver
 from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError
@@ -57,7 +56,7 @@ def test_zoo(driver: SandboxDriver, witness: Sandbox, case: Case) -> None:
     sandbox = boot(driver, case.runtime, case.memory_mb)
     try:
         outcome = _play(sandbox, case)
-        _check(outcome, case)
+        check_outcome(outcome, case)
         assert call(witness, "still there").output == b'"still there"'
         if case.survives is not None:
             assert sandbox.alive is case.survives
@@ -82,36 +81,9 @@ def _play(sandbox: Sandbox, case: Case) -> Outcome:
         if number < len(case.events) - 1:
             assert outcome.ok, outcome
         if outcome.ok:
-            _check_output(outcome, case.outputs[number])
+            check_output(outcome, case.outputs[number])
     assert outcome is not None
     return outcome
-
-
-def _check_output(outcome: Outcome, expected: object) -> None:
-    assert outcome.output is not None
-    found = orjson.loads(outcome.output)
-    if isinstance(expected, str) and "|" in expected:
-        assert re.fullmatch(expected, found)
-    else:
-        assert expected is ANY or found == expected
-
-
-def _check(outcome: Outcome, case: Case) -> None:
-    assert outcome.status is case.status, outcome
-    if case.logs is not None:
-        assert tuple(f"{line.stream}: {line.text}" for line in outcome.logs) == case.logs
-    if outcome.ok:
-        assert outcome.memory_used_mb and 0 < outcome.memory_used_mb < 600
-        return
-    assert outcome.fault is Fault.FUNCTION
-    assert outcome.output is None
-    assert re.fullmatch(case.error_type, outcome.error_type), outcome
-    assert re.search(case.error, outcome.error), outcome.error
-    assert len(outcome.error) < 70_000
-    if case.stack:
-        assert len(outcome.stack_trace) == len(case.stack), outcome.stack_trace
-        assert all(re.search(*pair) for pair in zip(case.stack, outcome.stack_trace, strict=True)), outcome.stack_trace
-    assert not any("runner" in line for line in outcome.stack_trace)
 
 
 def _leftovers(sandbox: Sandbox) -> list[str]:
@@ -246,7 +218,7 @@ def test_the_packaged_node_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             for name in ("echo", "echo_es_module", "es_module_default", "es_module_awaits"):
                 case = find("node", name)
                 sandbox = ready(driver, case)
-                _check_output(call(sandbox, case.events[0]), case.outputs[0])
+                check_output(call(sandbox, case.events[0]), case.outputs[0])
                 sandbox.destroy()
     finally:
         process_interpreters.find_interpreter.cache_clear()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,11 +36,34 @@ def soon() -> float:
     return time.monotonic() + 10
 
 
+Read = Callable[[FrameStream, float], Frame]
+
+
+def take(stream: FrameStream, deadline: float) -> Frame:
+    """As `receive`, by `take`."""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLIN)
+    while (frame := stream.take()) is None:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
+    return frame
+
+
+READS: dict[str, Read] = {"receive": FrameStream.receive, "take": take}
+either_read = pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+
+
+def unblocked(sock: socket.socket) -> FrameStream:
+    """As the event loop has it."""
+    sock.setblocking(False)
+    return FrameStream(sock)
+
+
 @pytest.fixture
 def ends() -> Iterator[tuple[FrameStream, socket.socket]]:
     """A stream and the bare socket at its other end."""
     ours, theirs = socket.socketpair()
-    stream = FrameStream(ours)
+    stream = unblocked(ours)
     yield stream, theirs
     stream.close()
     theirs.close()
@@ -50,11 +74,12 @@ def test_round_trip(frame: Frame) -> None:
     assert decode(encode(frame.kind, frame.head, frame.body)) == frame
 
 
+@either_read
 @settings(max_examples=50, deadline=None)
-@given(st.lists(FRAMES, min_size=1, max_size=8), st.integers(1, 50))
-def test_stream_reassembles_any_pieces(frames: list[Frame], piece: int) -> None:
+@given(frames=st.lists(FRAMES, min_size=1, max_size=8), piece=st.integers(1, 50))
+def test_stream_reassembles_any_pieces(read: Read, frames: list[Frame], piece: int) -> None:
     ours, theirs = socket.socketpair()
-    stream = FrameStream(ours)
+    stream = unblocked(ours)
     data = b"".join(encode(frame.kind, frame.head, frame.body) for frame in frames)
 
     def feed() -> None:
@@ -63,7 +88,7 @@ def test_stream_reassembles_any_pieces(frames: list[Frame], piece: int) -> None:
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    assert [stream.receive(soon()) for _ in frames] == frames
+    assert [read(stream, soon()) for _ in frames] == frames
     feeder.join()
     stream.close()
     theirs.close()
@@ -101,11 +126,12 @@ def test_noise_is_a_frame_error_or_a_frame(noise: bytes) -> None:
         (struct.pack(">IBI", 7, 6, 2) + b"\xff\xfe", "not JSON"),
     ],
 )
-def test_hostile(ends: tuple[FrameStream, socket.socket], prefix: bytes, why: str) -> None:
+@either_read
+def test_hostile(ends: tuple[FrameStream, socket.socket], prefix: bytes, why: str, read: Read) -> None:
     stream, other = ends
     other.sendall(prefix)
     with pytest.raises(FrameError, match=why):
-        stream.receive(soon())
+        read(stream, soon())
 
 
 def test_too_large_to_send(ends: tuple[FrameStream, socket.socket]) -> None:
@@ -116,8 +142,15 @@ def test_too_large_to_send(ends: tuple[FrameStream, socket.socket]) -> None:
         encode(Kind.INVOKE, {}, bytes(MAX_FRAME_BYTES - 6))
 
 
-@pytest.mark.parametrize("size", [0, BUFFER_BYTES - 50, BUFFER_BYTES - 11, BUFFER_BYTES, 3_000_000])
-def test_sizes_around_the_buffer(ends: tuple[FrameStream, socket.socket], size: int) -> None:
+SIZES = pytest.mark.parametrize(
+    "size",
+    [0, BUFFER_BYTES - 50, *range(BUFFER_BYTES - 18, BUFFER_BYTES - 14), BUFFER_BYTES - 11, BUFFER_BYTES, 3_000_000],
+)
+
+
+@SIZES
+@either_read
+def test_sizes_around_the_buffer(ends: tuple[FrameStream, socket.socket], size: int, read: Read) -> None:
     stream, other = ends
     peer = FrameStream(other)
     body = os.urandom(size)
@@ -128,7 +161,7 @@ def test_sizes_around_the_buffer(ends: tuple[FrameStream, socket.socket], size: 
 
     sender = threading.Thread(target=send_two)
     sender.start()
-    found = [stream.receive(soon()) for _ in (1, 2)]
+    found = [read(stream, soon()) for _ in (1, 2)]
     sender.join()
     assert [(frame.head, frame.body == body) for frame in found] == [({"id": 1}, True), ({"id": 2}, True)]
 
@@ -164,14 +197,15 @@ def test_a_drip_does_not_move_the_deadline(ends: tuple[FrameStream, socket.socke
         dripper.join()
 
 
-def test_end_of_file(ends: tuple[FrameStream, socket.socket]) -> None:
+@either_read
+def test_end_of_file(ends: tuple[FrameStream, socket.socket], read: Read) -> None:
     stream, other = ends
     other.sendall(encode(Kind.PONG, {"a": 1}) + b"\0\0")
     other.shutdown(socket.SHUT_RDWR)
-    assert stream.receive(soon()) == Frame(Kind.PONG, {"a": 1})
+    assert read(stream, soon()) == Frame(Kind.PONG, {"a": 1})
     for _ in range(2):
         with pytest.raises(ConnectionEnded):
-            stream.receive(soon())
+            read(stream, soon())
     with pytest.raises(ConnectionEnded):
         stream.send(Kind.PING, {}, b"", soon())
 
@@ -203,3 +237,84 @@ def test_shutdown_wakes_a_receiver(ends: tuple[FrameStream, socket.socket]) -> N
     stream.shutdown()
     waiter.join(10)
     assert len(caught) == 1
+
+
+# -- without waiting
+
+
+def test_take_never_waits(ends: tuple[FrameStream, socket.socket]) -> None:
+    stream, other = ends
+    data = encode(Kind.RESULT, {"id": 1}, b"x" * 200_000)
+    for at in range(0, len(data) - 1, 7001):
+        assert stream.take() is None
+        other.sendall(data[at : min(at + 7001, len(data) - 1)])
+    assert stream.take() is None
+    other.sendall(data[-1:])
+    assert stream.take() == Frame(Kind.RESULT, {"id": 1}, b"x" * 200_000)
+    assert stream.take() is None
+    assert stream.idle()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["take", "receive"]), FRAMES), min_size=1, max_size=12), st.randoms())
+def test_who_takes_and_who_waits_may_take_turns(turns: list[tuple[str, Frame]], chance: Any) -> None:
+    """What one has read ahead is there for the other."""
+    ours, theirs = socket.socketpair()
+    stream = unblocked(ours)
+    data = b"".join(encode(frame.kind, frame.head, frame.body) for _, frame in turns)
+    cut = chance.randint(0, len(data))
+    theirs.sendall(data[:cut])
+    feeder = threading.Thread(target=theirs.sendall, args=[data[cut:]])
+    feeder.start()
+    assert [READS[how](stream, soon()) for how, _ in turns] == [frame for _, frame in turns]
+    feeder.join()
+    stream.close()
+    theirs.close()
+
+
+@SIZES
+def test_post_sends_what_goes_and_push_the_rest(ends: tuple[FrameStream, socket.socket], size: int) -> None:
+    stream, other = ends
+    peer = FrameStream(other)
+    body = os.urandom(size)
+    is_sent = stream.post(Kind.INVOKE, {"id": 1}, body)
+    assert is_sent or size > 100_000
+    found: list[Frame] = []
+    reader = threading.Thread(target=lambda: found.append(peer.receive(soon())))
+    reader.start()
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    while not is_sent:
+        assert poll.poll(10_000)
+        is_sent = stream.push()
+    reader.join()
+    assert found == [Frame(Kind.INVOKE, {"id": 1}, body)]
+    assert stream.push(), "nothing is left"
+
+
+def test_post_unblocks_a_socket_that_nobody_has_waited_at() -> None:
+    ours, theirs = socket.socketpair()
+    stream = FrameStream(ours)
+    assert not stream.post(Kind.INVOKE, {}, bytes(8_000_000))
+    assert not stream.push()
+    assert stream.take() is None
+    stream.close()
+    theirs.close()
+
+
+def test_post_too_large_or_to_nobody(ends: tuple[FrameStream, socket.socket]) -> None:
+    stream, other = ends
+    with pytest.raises(ValueError, match="above the protocol's"):
+        stream.post(Kind.INVOKE, {}, bytes(MAX_FRAME_BYTES))
+    assert stream.post(Kind.INVOKE, {}, b"after it")
+    other.close()
+    with pytest.raises(ConnectionEnded):
+        stream.post(Kind.INVOKE, {}, b"")
+
+
+def test_the_other_side_goes_while_it_is_told(ends: tuple[FrameStream, socket.socket]) -> None:
+    stream, other = ends
+    assert not stream.post(Kind.INVOKE, {}, bytes(8_000_000))
+    other.close()
+    with pytest.raises(ConnectionEnded):
+        stream.push()

@@ -1,4 +1,5 @@
-"""LinkedSandbox against runners that lie, flood and die: each costs its own sandbox and has a sentence for it."""
+"""LinkedSandbox against runners that lie, flood and die: each costs its own sandbox and has a sentence for it. A thread
+that waits and an event loop that does not come to the same."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from functions.spec import FunctionSpec
+from invocations.models import Invocation
 from invocations.outcome import Fault, LogLine, Outcome, Status
+from tests import exchanges
 from workers.frames import ConnectionEnded, FrameStream, Kind
 from workers.link import Death, Limits, LinkedSandbox
-from workers.sandbox import Call, SandboxError
+from workers.sandbox import Call, LogSink, SandboxError
 
 LIMITS = Limits(result_bytes=1000, log_bytes=2000)
 CALL = Call(invocation_id="me", request_id="r")
@@ -50,16 +53,24 @@ class FakeSandbox(LinkedSandbox):
         self.notes.append("cleanup")
 
 
+Way = Callable[..., Outcome]
+WAYS: dict[str, Way] = {"thread": LinkedSandbox.invoke, "loop": exchanges.invoke}
+
+
 class Pair:
     """A sandbox and the runner's end of its connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: Way) -> None:
+        self.way = way
         ours, theirs = socket.socketpair()
         self.sandbox = FakeSandbox(FrameStream(ours))
         self.runner = FrameStream(theirs)
 
     def say(self, kind: Kind, head: dict[str, Any], body: bytes = b"") -> None:
         self.runner.send(kind, head, body, time.monotonic() + 10)
+
+    def call(self, event: bytes = b"{}", deadline_sec: float = 10, on_log: LogSink | None = None) -> Outcome:
+        return self.way(self.sandbox, CALL, event, time.monotonic() + deadline_sec, on_log)
 
     def invoke(self, script: Callable[[], None], deadline_sec: float = 10) -> Outcome:
         """Run one call against a runner that reads the INVOKE and then does as the script says."""
@@ -70,14 +81,14 @@ class Pair:
 
         thread = threading.Thread(target=play)
         thread.start()
-        outcome = self.sandbox.invoke(CALL, b"{}", time.monotonic() + deadline_sec)
+        outcome = self.call(deadline_sec=deadline_sec)
         thread.join()
         return outcome
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    made = Pair()
+@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    made = Pair(request.param)
     yield made
     made.sandbox.destroy()
     made.runner.close()
@@ -120,7 +131,7 @@ def test_unasked_frames_end_an_idle_sandbox(pair: Pair) -> None:
     before = pair.sandbox.alive
     pair.say(Kind.RESULT, {"id": "me"}, b"1")
     assert (before, pair.sandbox.alive) == (True, False)
-    outcome = pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 5)
+    outcome = pair.call()
     assert (outcome.fault, outcome.error_type) == (Fault.PLATFORM, "SandboxUnavailable")
     with pytest.raises(SandboxError):
         pair.sandbox.load(SPEC, time.monotonic() + 5)
@@ -146,7 +157,7 @@ def test_fault_is_bounded_and_clean(pair: Pair) -> None:
     }  # fmt: skip
     outcome = pair.invoke(lambda: pair.say(Kind.FAULT, head))
     assert outcome.error.startswith("a\ufffdbbb") and len(outcome.error) < 70_000
-    assert len(outcome.error_type) <= 201
+    assert len(outcome.error_type) == Invocation._meta.get_field("error_type").max_length
     assert len(outcome.stack_trace) == 100 and len(outcome.stack_trace[0]) <= 4097
     assert outcome.memory_used_mb is None
     assert pair.sandbox.alive
@@ -168,7 +179,7 @@ def test_flood_is_cut_then_ended(pair: Pair) -> None:
 
     thread = threading.Thread(target=script)
     thread.start()
-    outcome = pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 10)
+    outcome = pair.call()
     pair.sandbox.destroy()
     thread.join()
     assert outcome.error_type == "ProtocolViolation"
@@ -245,13 +256,13 @@ def test_a_broken_sink_does_not_break_the_run(pair: Pair) -> None:
 
     thread = threading.Thread(target=script)
     thread.start()
-    outcome = pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 10, sink)
+    outcome = pair.call(on_log=sink)
     thread.join()
     assert outcome.ok and len(outcome.logs) == 2
 
 
 def test_event_above_a_frame(pair: Pair) -> None:
-    outcome = pair.sandbox.invoke(CALL, bytes(17 * 1024 * 1024), time.monotonic() + 10)
+    outcome = pair.call(bytes(17 * 1024 * 1024))
     assert (outcome.status, outcome.fault) == (Status.FAILED, Fault.CALLER)
     assert pair.sandbox.alive
 
@@ -276,9 +287,120 @@ def test_being_asked_whether_it_lives_disturbs_no_call(pair: Pair) -> None:
     threads = [threading.Thread(target=runner), *(threading.Thread(target=ask) for _ in range(3))]
     for thread in threads:
         thread.start()
-    outcomes = {pair.sandbox.invoke(CALL, b"{}", time.monotonic() + 10).status for _ in range(calls)}
+    outcomes = {pair.call().status for _ in range(calls)}
     ended.set()
     for thread in threads:
         thread.join()
     assert outcomes == {Status.SUCCESS}
     assert answers and all(answers)
+
+
+def test_events_and_results_of_any_size_come_whole(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger than any buffer, both ways at once, in pieces."""
+    monkeypatch.setattr(pair.sandbox, "limits", Limits(result_bytes=9_000_000, log_bytes=2000))
+    for size in (0, 1, 65_000, 65_536, 70_000, 300_000, 6_000_000):
+        event = b'"' + b"e" * size + b'"'
+
+        def script(event: bytes = event) -> None:
+            frame = pair.runner.receive(time.monotonic() + 10)
+            assert (frame.kind, frame.body) == (Kind.INVOKE, event)
+            pair.say(Kind.LOG, {"id": "me", "stream": "stdout", "at_ms": 1}, b"x\n")
+            pair.say(Kind.RESULT, {"id": "me"}, event)
+
+        thread = threading.Thread(target=script)
+        thread.start()
+        outcome = pair.call(event)
+        thread.join()
+        assert outcome.ok and outcome.output == event
+        assert [line.text for line in outcome.logs] == ["x"]
+        assert pair.sandbox.alive
+
+
+def test_a_runner_that_answers_before_it_has_its_event_is_not_believed(pair: Pair) -> None:
+    """The rest of the event would lie in the next caller's way."""
+    pair.say(Kind.LOG, {"id": "me", "stream": "stdout", "at_ms": 1}, b"x\n")
+    pair.sandbox.stream.idle = lambda: True  # type: ignore[method-assign]  it says so a moment later
+    pair.say(Kind.RESULT, {"id": "me"}, b"1")
+    outcome = pair.call(bytes(8_000_000), deadline_sec=0.5)
+    assert not outcome.ok
+    assert outcome.fault is Fault.FUNCTION
+    assert not pair.sandbox.alive
+
+
+def test_a_runner_that_does_not_read_its_event_runs_out_of_time(pair: Pair) -> None:
+    outcome = pair.call(bytes(8_000_000), deadline_sec=0.2)
+    assert (outcome.status, outcome.error_type) == (Status.TIMEOUT, "Timeout")
+    assert not pair.sandbox.alive
+
+
+def test_a_runner_that_dies_while_it_is_told_its_event(pair: Pair) -> None:
+    pair.sandbox.death = Death(exit_code=3)
+
+    def script() -> None:
+        pair.runner.receive(time.monotonic() + 10)
+        pair.say(Kind.RESULT, {"id": "me"}, b"1")
+        pair.runner._socket.recv(1000)
+        pair.runner.close()
+
+    thread = threading.Thread(target=script)
+    thread.start()
+    assert pair.call().ok
+    outcome = pair.call(bytes(8_000_000))
+    thread.join()
+    assert (outcome.status, outcome.error_type) == (Status.FAILED, "ProcessExited")
+    assert not pair.sandbox.alive
+
+
+def test_a_runner_that_goes_on_talking_is_spent(pair: Pair) -> None:
+    def script() -> None:
+        pair.say(Kind.RESULT, {"id": "me"}, b"1")
+        pair.say(Kind.RESULT, {"id": "me"}, b"2")
+
+    assert pair.invoke(script).output == b"1"
+    assert not pair.sandbox.alive
+    assert pair.call().error_type == "SandboxUnavailable"
+
+
+def test_an_end_by_the_runners_own_clock_is_a_timeout(pair: Pair) -> None:
+    told = {"id": "me", "error": "slow", "error_type": "X", "timed_out": True}
+    outcome = pair.invoke(lambda: pair.say(Kind.FAULT, told), deadline_sec=0.2)
+    assert (outcome.status, outcome.error_type) == (Status.TIMEOUT, "Timeout")
+    assert pair.sandbox.alive
+
+
+def test_a_runner_can_not_end_a_call_long_before_its_time(pair: Pair) -> None:
+    told = {"id": "me", "error": "slow", "error_type": "X", "timed_out": True}
+    outcome = pair.invoke(lambda: pair.say(Kind.FAULT, told), deadline_sec=60)
+    assert (outcome.status, outcome.error_type) == (Status.FAILED, "X")
+
+
+def test_what_the_load_printed_is_in_the_first_run_only(pair: Pair) -> None:
+    def runner() -> None:
+        pair.runner.receive(time.monotonic() + 10)
+        pair.say(Kind.LOG, {"stream": "stderr", "at_ms": 1}, b"loading\n")
+        pair.say(Kind.LOADED, {})
+        for _ in range(2):
+            pair.runner.receive(time.monotonic() + 10)
+            pair.say(Kind.LOG, {"id": "me", "stream": "stdout", "at_ms": 2}, b"ran\n")
+            pair.say(Kind.RESULT, {"id": "me"}, b"1")
+
+    thread = threading.Thread(target=runner)
+    thread.start()
+    assert pair.sandbox.load(SPEC, time.monotonic() + 10) is None
+    assert [[line.text for line in pair.call().logs] for _ in range(2)] == [["loading", "ran"], ["ran"]]
+    thread.join()
+
+
+def test_both_ways_take_turns_in_one_sandbox(pair: Pair) -> None:
+    def runner() -> None:
+        for _ in range(20):
+            frame = pair.runner.receive(time.monotonic() + 10)
+            pair.say(Kind.RESULT, {"id": "me"}, frame.body)
+
+    thread = threading.Thread(target=runner)
+    thread.start()
+    for number in range(20):
+        way = list(WAYS.values())[number % 2]
+        event = b"1" * (100 if number % 3 else 1000)
+        assert way(pair.sandbox, CALL, event, time.monotonic() + 10, None).output == event
+    thread.join()
