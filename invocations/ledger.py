@@ -51,9 +51,7 @@ def write(records: list[RunRecord]) -> None:
 def _store(model: type[Model], columns: str, lines: bytes) -> None:
     if connection.vendor == "postgresql":
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
-                with cast(Any, cursor).copy(rows.copy(model, columns)) as copy:
-                    copy.write(lines)
+            _copy(rows.copy(model, columns), lines)
             return
         except (IntegrityError, DataError, ProgrammingError):
             # Some are there already, for a journal is being read again; or one of them is bad.
@@ -67,6 +65,13 @@ def _store(model: type[Model], columns: str, lines: bytes) -> None:
                 _insert(model, [row])
             except _NEVER as error:
                 log.error("a record can't be stored", extra={"record": str(row.pk), "reason": type(error).__name__})
+
+
+def _copy(statement: str, lines: bytes) -> None:
+    # `copy` is the driver's own, and so would be its errors.
+    with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
+        with cast(Any, cursor).copy(statement) as copy:
+            copy.write(lines)
 
 
 def _insert(model: type[Model], parsed: list[Model]) -> None:

@@ -38,6 +38,12 @@ def store(*runs: RunRecord) -> None:
     ledger.store(rows.HEADING, lines_of(*runs))
 
 
+def forget_all() -> None:
+    """Hypothesis gives the same ids again."""
+    for model in (Invocation, InvocationLog):
+        model.objects.all().delete()
+
+
 def ids() -> set[str]:
     return {str(pk) for pk in Invocation.objects.values_list("pk", flat=True)}
 
@@ -82,20 +88,19 @@ class _Lite:
 
 
 @pytest.fixture
-def on_sqlite(monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[None]:
+def on_sqlite(transactional_db: None) -> Iterator[None]:
     """A SQLite beside the database of the tests, with the ledger's two tables."""
     lite = {**connections.settings["default"], "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
     connections.settings["lite"] = lite | {"OPTIONS": {}}
-    monkeypatch.setattr(router, "routers", [_Lite()])
-    monkeypatch.setattr(ledger, "connection", connections["lite"])
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(router, "routers", [_Lite()])
+        patch.setattr(ledger, "connection", connections["lite"])
         with connections["lite"].schema_editor() as editor:
             for model in (Invocation, InvocationLog):
                 editor.create_model(model)
         yield
-    finally:
-        connections["lite"].close()
-        del connections["lite"], connections.settings["lite"]
+    connections["lite"].close()
+    del connections["lite"], connections.settings["lite"]
 
 
 ANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -107,6 +112,7 @@ ANY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChec
 @ANY
 @given(record=any_run())
 def test_any_record_by_copy(by_copy: None, record: RunRecord) -> None:
+    forget_all()
     store(record)
     assert stored(record) == expected(record)
 
@@ -115,6 +121,7 @@ def test_any_record_by_copy(by_copy: None, record: RunRecord) -> None:
 @given(record=any_run())
 def test_any_record_by_the_orm(record: RunRecord) -> None:
     """One that is there already makes the whole batch go this way."""
+    forget_all()
     there = run()
     store(there)
     store(there, record)
@@ -124,6 +131,7 @@ def test_any_record_by_the_orm(record: RunRecord) -> None:
 @ANY
 @given(record=any_run())
 def test_any_record_on_sqlite(on_sqlite: None, record: RunRecord) -> None:
+    forget_all()
     store(record)
     assert stored(record) == expected(record)
 
@@ -285,7 +293,11 @@ def scribe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scribe]:
 
 def wait_settled(scribe: Scribe, key: str) -> None:
     scribe.settle(key)
-    assert redis.connection().blpop([key], timeout=20) is not None, "not settled"
+    wait_told(key)
+
+
+def wait_told(key: str) -> None:
+    wait_until(lambda: redis.connection().lpop(key), "an answer to settle")
 
 
 def files(tmp_path: Path) -> list[str]:
@@ -321,7 +333,7 @@ def test_settle_answers_for_small_and_large_ones_alike(scribe: Scribe, large: in
 
 
 def test_settle_answers_where_one_file_ends(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("invocations.journal.SEGMENT_BYTES", 1)
+    monkeypatch.setattr("invocations.journal.SEGMENT_BYTES", len(rows.HEADING) + 1)
     for number in range(5):
         scribe.journal.append(lines_of(run()))
         wait_settled(scribe, f"k{number}")
@@ -353,7 +365,7 @@ def test_settle_does_not_wait_for_what_comes_later(scribe: Scribe, monkeypatch: 
         scribe.journal.append(lines_of(later))
         assert not redis.connection().exists("k")
         gate.open.release()
-        assert redis.connection().blpop(["k"], timeout=20) is not None
+        wait_told("k")
         assert ids() == {before.id}
     finally:
         gate.open.release(1000)
@@ -377,7 +389,7 @@ def test_what_could_not_be_stored_is_tried_again(
     assert failed.wait(20)
     scribe.settle("k")
     monkeypatch.setattr(ledger, "store", keep)
-    assert redis.connection().blpop(["k"], timeout=20) is not None
+    wait_told("k")
     assert ids() == {record.id}
 
 
