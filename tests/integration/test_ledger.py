@@ -193,7 +193,6 @@ POISON = {
     "a line cut in the middle": lambda: lines_of(run(logs=[]))[:200] + b"\n",
     "no text at all": lambda: b"\xff\xfe\t\x80\n",
     "an empty line": lambda: b"\n",
-    "the end of a COPY": lambda: b"\\.\n",
     "a log of nothing": lambda: rows.LOG.encode() + b"rubbish\n",
 }
 

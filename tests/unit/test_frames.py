@@ -255,23 +255,6 @@ def test_take_never_waits(ends: tuple[FrameStream, socket.socket]) -> None:
     assert stream.idle()
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["take", "receive"]), FRAMES), min_size=1, max_size=12), st.randoms())
-def test_who_takes_and_who_waits_may_take_turns(turns: list[tuple[str, Frame]], chance: Any) -> None:
-    """What one has read ahead is there for the other."""
-    ours, theirs = socket.socketpair()
-    stream = unblocked(ours)
-    data = b"".join(encode(frame.kind, frame.head, frame.body) for _, frame in turns)
-    cut = chance.randint(0, len(data))
-    theirs.sendall(data[:cut])
-    feeder = threading.Thread(target=theirs.sendall, args=[data[cut:]])
-    feeder.start()
-    assert [READS[how](stream, soon()) for how, _ in turns] == [frame for _, frame in turns]
-    feeder.join()
-    stream.close()
-    theirs.close()
-
-
 @SIZES
 def test_post_sends_what_goes_and_push_the_rest(ends: tuple[FrameStream, socket.socket], size: int) -> None:
     stream, other = ends

@@ -71,7 +71,6 @@ def prefix(size: int, head_size: int, kind: int = wire.CALL) -> bytes:
         prefix(8, 0),
         prefix(9, 1),
         prefix(9 + 4, 5) + b"12345",
-        prefix(100, 2**32 - 1),
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"\xff" * 13,
     ],
