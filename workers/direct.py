@@ -116,11 +116,19 @@ class DirectServer:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self.flush()
-        for connection in list(self._connections):
-            connection.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._close())
         self._loop.close()
         self._watch.close()
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.close()
+        # What is closed says so in the loop's next turns.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._servers.clear()
 
     # -- connections
 
