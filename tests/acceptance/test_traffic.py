@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -46,7 +46,8 @@ def test_a_split_of_90_to_10_over_2000_calls(webs: TwoWebs, capsys: pytest.Captu
     webs.create("split", source(1), source(2))
     webs.alias("split", (1, 90), (2, 10))
     answers = asyncio.run(at_once(webs.bases, [("/functions/split/invoke?alias=prod", {})] * 2000, 12))
-    assert Counter(answer.status for answer in answers) == {200: 2000}
+    assert [answer for answer in answers if answer.status != 200] == []
+    assert len(answers) == 2000
     share = sum(answer.version == 2 for answer in answers)
     told(capsys, f"split: {share} of 2,000 on the tenth; 200 ± {4 * (2000 * 0.1 * 0.9) ** 0.5:.0f} is allowed")
     assert abs(share - 200) < 4 * (2000 * 0.1 * 0.9) ** 0.5

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+KEPT_SEC = 3.0
+Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter, float]
+"""With the time of its last use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -32,7 +36,7 @@ class Wires:
     def __init__(self, base: str) -> None:
         url = urlsplit(base)
         self._host, self._port, self._prefix = url.hostname, url.port, url.path
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[Wire] = []
         self.made = 0
 
     async def call(self, path: str, event: Any, **headers: str) -> Answer:
@@ -50,8 +54,7 @@ class Wires:
         return Answer(began, time.monotonic(), status, told.get("version"), told.get("body"), text)
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        wire = self._idle.pop() if self._idle else await self._open()
-        reader, writer = wire
+        reader, writer = await self._wire()
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -60,15 +63,22 @@ class Wires:
         except BaseException:
             writer.close()
             raise
-        self._idle.append(wire)
+        self._idle.append((reader, writer, time.monotonic()))
         return int(head[9:12]), answer
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _wire(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one used last, or a new one."""
+        while self._idle:
+            reader, writer, since = self._idle.pop()
+            # The server hangs up on who says nothing for five seconds; what is sent at that moment is lost.
+            if time.monotonic() - since < KEPT_SEC and not reader.at_eof():
+                return reader, writer
+            writer.close()
         self.made += 1
         return await asyncio.open_connection(self._host, self._port)
 
     async def close(self) -> None:
-        for _, writer in self._idle:
+        for _, writer, _ in self._idle:
             writer.close()
             await writer.wait_closed()
 
