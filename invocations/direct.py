@@ -25,6 +25,8 @@ log = logging.getLogger("nimbus.direct")
 CONNECT_SEC = 2.0
 AGAIN_SEC = 1.0
 """A worker that could not be reached is not tried again for so long."""
+LOOKS = 3
+"""In a row without a worker's heartbeat before its link is given up."""
 RANKINGS = 4096
 
 
@@ -136,6 +138,8 @@ class DirectLane:
         self._warm: dict[str, frozenset[str]] = {}
         self._rankings: dict[str, list[str]] = {}
         self._not_before: dict[str, float] = {}
+        self._missed: dict[str, int] = {}
+        """Looks in a row that did not find a worker that there is a link to."""
         self._tls: ssl.SSLContext | None = None
 
     def __len__(self) -> int:
@@ -145,8 +149,10 @@ class DirectLane:
     async def follow(self, living: Iterable[WorkerState]) -> None:
         """The fleet as it was last heard of: connect to who is new, let go of who is gone."""
         known, now = {worker.id: worker for worker in living}, time.monotonic()
+        # A Redis that was started empty knows its workers again within a beat; a worker that died ends its connection.
+        self._missed = {w: self._missed.get(w, 0) + 1 for w in self._links.keys() - known.keys()}
         for worker_id, link in list(self._links.items()):
-            if not link.is_open or worker_id not in known:
+            if not link.is_open or self._missed.get(worker_id, 0) >= LOOKS:
                 # Its heartbeat has ended: what it still answers, if it lives, nobody can count on.
                 link.close()
                 del self._links[worker_id]

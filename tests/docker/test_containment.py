@@ -15,6 +15,7 @@ import pytest
 from invocations.outcome import ErrorType, Fault
 from nimbus_project.config import MIB
 from tests.docker.conftest import EXEC, boot, call, probe
+from tests.docker.gateways import gateway_of
 from workers.drivers.docker import DockerDriver, DockerSandbox
 
 SECRET = "value-of-the-platform-only"
@@ -51,7 +52,7 @@ def status(inside: DockerSandbox) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def host_port(engine: docker.APIClient) -> Iterator[tuple[list[str], int]]:
     """Addresses of this host on which a real server listens, and its port."""
-    gateway = engine.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
+    gateway = gateway_of(engine, "bridge")
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         socket.create_connection((gateway, port), timeout=2).close()

@@ -11,6 +11,7 @@ import docker
 import pytest
 
 from tests.docker.conftest import EXEC, boot, probe
+from tests.docker.gateways import gateway_of
 from workers import firewall
 from workers.drivers.docker import DockerDriver, DockerSandbox
 from workers.drivers.docker.limits import EGRESS_NETWORK
@@ -48,7 +49,7 @@ def test_it_has_a_way_out(outgoing: DockerSandbox) -> None:
 def test_the_host_can_not_be_reached(outgoing: DockerSandbox, engine: docker.APIClient) -> None:
     if shutil.which("iptables") is None:
         pytest.skip("without iptables this can not be had")
-    gateways = [engine.inspect_network(name)["IPAM"]["Config"][0]["Gateway"] for name in ("bridge", EGRESS_NETWORK)]
+    gateways = [gateway_of(engine, name) for name in ("bridge", EGRESS_NETWORK)]
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         for gateway in gateways:
@@ -130,7 +131,7 @@ def test_without_egress_there_is_no_way_out_at_all(
     driver: DockerDriver, outgoing: DockerSandbox, engine: docker.APIClient
 ) -> None:
     inside = boot(driver, EXEC)
-    gateway = engine.inspect_network(EGRESS_NETWORK)["IPAM"]["Config"][0]["Gateway"]
+    gateway = gateway_of(engine, EGRESS_NETWORK)
     addresses = [gateway, probe(outgoing, ADDRESS), "169.254.169.254", "1.1.1.1"]
     try:
         assert probe(inside, "import os; result = os.listdir('/sys/class/net')") == ["lo"]
