@@ -90,10 +90,14 @@ class DirectServer:
 
     async def _open(self) -> None:
         self._socket_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._socket_path.unlink(missing_ok=True)
+        _sweep(self._socket_path.parent)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        unix_socket.bind(listener, self._socket_path)
-        self._socket_path.chmod(0o600)
+        # It gets its name when it listens: another worker that starts now would take it for one that was left.
+        unborn = self._socket_path.with_suffix(".new")
+        unix_socket.bind(listener, unborn)
+        unborn.chmod(0o600)
+        listener.listen(64)
+        unborn.rename(self._socket_path)
         self._servers = [await self._loop.create_unix_server(partial(Connection, self), sock=listener, backlog=64)]
         self.address = {"unix": str(self._socket_path)}
         self._loop.add_reader(self._watch.fileno(), self._watch.look)
@@ -331,3 +335,14 @@ class DirectServer:
             self._loop.call_soon_threadsafe(then, run, outcome)
         except RuntimeError:
             log.warning("a run ended after its worker's loop", extra={"request_id": run.call.request_id})
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the sockets that workers have left which were killed: nobody answers there."""
+    for path in folder.glob("*.sock"):
+        try:
+            unix_socket.connect(path).close()
+        except FileNotFoundError:
+            continue
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
