@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 
 from accounts.principal import NOBODY, Principal
 from accounts.rights import ROLES_WITH, Right
-from accounts.selectors import principal_of
+from accounts.selectors import principal_of, role_of
 from nimbus_project.core.errors import Forbidden
 
 
@@ -20,3 +21,8 @@ def owner(owner_id: int | None) -> Principal:
     if who.role not in ROLES_WITH[Right.INVOKE]:
         raise Forbidden("The owner of the function may not call functions any more.")
     return who
+
+
+def may_be_called(owner: AbstractBaseUser | None) -> bool:
+    """Whether strangers may call what is this user's (with its `member`), as `owner` decides; nobody's they may."""
+    return owner is None or role_of(owner) in ROLES_WITH[Right.INVOKE]

@@ -7,6 +7,7 @@ An entry is dropped the moment this process changes the key or its owner, within
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -20,6 +21,8 @@ from nimbus_project.core import redis
 
 MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
+EVERYTHING = "*"
+"""What listeners hear when messages may have been missed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,13 @@ _entries: dict[str, tuple[float, KnownKey]] = {}
 _generation = 0
 _used: dict[str, float] = {}
 """Prefix -> Unix seconds of the last use that is not in the database yet."""
+_listeners: list[Callable[[str], None]] = []
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Have `listener` called with all news of this process: a prefix, ``user:<id>`` or EVERYTHING. It must neither
+    block nor raise."""
+    _listeners.append(listener)
 
 
 def known(prefix: str) -> KnownKey | None:
@@ -88,6 +98,7 @@ def forget(message: str) -> None:
                 _entries.pop(prefix, None)
     else:
         _entries.pop(message, None)
+    _tell_listeners(message)
 
 
 def forget_all() -> None:
@@ -95,6 +106,12 @@ def forget_all() -> None:
     global _generation
     _generation += 1
     _entries.clear()
+    _tell_listeners(EVERYTHING)
+
+
+def _tell_listeners(news: str) -> None:
+    for listener in _listeners:
+        listener(news)
 
 
 def changed(message: str) -> None:

@@ -183,6 +183,8 @@ def function_give(reference: str, owner_id: int | None) -> Function:
         after = {"owner": owner_id}
         audit.record("function.give", "function", function.pk, function.name, before=before, after=after)
         directory.changed(function)
+        if function.http_path:
+            directory.announce(routes.ROUTES)
     return function
 
 

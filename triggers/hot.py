@@ -18,7 +18,7 @@ from invocations import services
 from invocations.models import TriggerType
 from invocations.services import NewInvocation
 from nimbus_project.config import config
-from nimbus_project.core.errors import Forbidden, FunctionNotActive, InvalidRequest, NimbusError
+from nimbus_project.core.errors import Forbidden, FunctionNotActive, InvalidRequest, NimbusError, NotFound
 from nimbus_project.core.http import HttpRequest, json_answer
 from nimbus_project.core.metrics import WEBHOOK_REQUESTS
 from triggers import deliveries, signing, webhook_directory
@@ -240,6 +240,8 @@ def _options(request: HttpRequest, routes: list[Route], match: Match | None, ori
 
 
 async def _call_route(request: HttpRequest, match: Match, gate: Gate) -> Answer:
+    if not match.route.may_be_called:
+        raise NotFound("There is nothing at this address.")
     if match.route.needs_key:
         await gate.door.admit(request.scope, request.raw_headers, Right.INVOKE)
         return await _run_route(request, match, gate)

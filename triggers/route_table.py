@@ -22,6 +22,9 @@ class Route:
     methods: tuple[str, ...]
     needs_key: bool = False
     cors: Mapping[str, Any] = field(default_factory=dict)
+    may_be_called: bool = True
+    """Its owner may call functions today. One that may not keeps its address all the same: no other function is to get
+    what was meant for it."""
 
 
 @dataclass(frozen=True, slots=True)

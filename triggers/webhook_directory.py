@@ -1,8 +1,9 @@
 """The web process's directory of webhooks: what a call by key needs to know, from memory.
 
-As in `functions.directory`: an entry is dropped when the function changes, here or elsewhere, and after MAX_AGE_SEC in
-any case. Only enabled webhooks are remembered; for a key that is unknown and for one that is disabled the same is done
-each time: one digest, one query that finds nothing, one comparison.
+As in `functions.directory`: an entry is dropped when the function or its owner changes, here or elsewhere, and after
+MAX_AGE_SEC in any case. Only enabled webhooks are remembered, and of those only such whose owner may call functions
+today; for a key that is unknown and for one that is disabled the same is done each time: one digest, one query that
+finds nothing, one comparison.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from uuid import UUID
 
 import orjson
 
+from accounts import acting
+from accounts import directory as known_keys
 from functions import directory
 from nimbus_project.core.crypto import Undecryptable, keyring
 from nimbus_project.core.errors import Unavailable
@@ -36,6 +39,8 @@ class LiveWebhook:
     digest: bytes
     """sha256 of its key."""
     function_id: str
+    owner_id: int | None
+    """Of the function."""
     signature: Signature
     networks: tuple[IPv4Network | IPv6Network, ...]
     """Who may call; empty: everybody."""
@@ -58,12 +63,12 @@ def known(digest: bytes) -> LiveWebhook | None:
 
 
 def look_up(digest: bytes) -> LiveWebhook | None:
-    """From the database, into memory. None for a key that is unknown or disabled. Raises Unavailable when its secrets
-    can't be decrypted."""
+    """From the database, into memory. None for a key that is unknown or disabled, or whose owner is. Raises Unavailable
+    when its secrets can't be decrypted."""
     began = _generation
     rows = Webhook.objects.filter(key_sha256=digest.hex(), function__webhook_enabled=True)
-    row = rows.first()
-    if row is None:
+    row = rows.select_related("function__owner__member").first()
+    if row is None or not acting.may_be_called(row.function.owner):
         return None
     try:
         live = _read(row)
@@ -93,6 +98,7 @@ def _read(row: Webhook) -> LiveWebhook:
     return LiveWebhook(
         digest=bytes.fromhex(row.key_sha256),
         function_id=str(row.function_id),
+        owner_id=row.function.owner_id,
         signature=Signature(
             scheme=scheme,
             secrets=tuple(key_of(scheme, secret) for secret in secrets_of(row)) if scheme is not Scheme.NONE else (),
@@ -123,14 +129,16 @@ def _place(function_id: UUID) -> str:
 
 
 def _hear(news: str) -> None:
+    """Of functions, by their ids; of users, as ``user:<id>``."""
     global _generation
     _generation += 1
-    if news == directory.EVERYTHING:
+    if news in (directory.EVERYTHING, known_keys.EVERYTHING):
         _entries.clear()
         return
     for digest, (_, live) in list(_entries.items()):
-        if live.function_id == news:
+        if news in (live.function_id, f"user:{live.owner_id}"):
             _entries.pop(digest, None)
 
 
 directory.listen(_hear)
+known_keys.listen(_hear)
