@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from invocations import choice
 from invocations.record import CallMessage, RunRecord
-from nimbus_project.config import Config
+from nimbus_project.config import Config, host_and_port
 from nimbus_project.core import mutual_tls, unix_socket, wire
 from nimbus_project.core.fleet import WorkerState
 
@@ -157,9 +157,9 @@ class DirectLane:
                 link.close()
                 del self._links[worker_id]
             link.give_up(now)
-        for worker in known.values():
-            if worker.id not in self._links and worker.direct:
-                await self._join(worker)
+        strangers = [worker for worker in known.values() if worker.id not in self._links and worker.direct]
+        # All at once: nodes that do not answer, CONNECT_SEC each, must not delay the news of who has died.
+        await asyncio.gather(*map(self._join, strangers))
         self._warm = {worker.id: frozenset(worker.warm) for worker in known.values() if worker.id in self._links}
         self._rankings.clear()
 
@@ -168,7 +168,7 @@ class DirectLane:
             return
         try:
             link = await asyncio.wait_for(self._connect(worker), CONNECT_SEC)
-        except (OSError, TimeoutError, ssl.SSLError) as error:
+        except (OSError, TimeoutError, ssl.SSLError, ValueError) as error:
             self._not_before[worker.id] = time.monotonic() + AGAIN_SEC
             log.warning(
                 "a worker can't be reached directly: its calls go by the queue",
@@ -191,8 +191,8 @@ class DirectLane:
             return None
         if self._tls is None:
             self._tls = mutual_tls.context(self._settings, ssl.Purpose.SERVER_AUTH)
-        host, _, port = address.rpartition(":")
-        return (await loop.create_connection(lambda: Link(worker.id), host, int(port), ssl=self._tls))[1]
+        host, port = host_and_port(address)
+        return (await loop.create_connection(lambda: Link(worker.id), host, port, ssl=self._tls))[1]
 
     async def call(self, message: CallMessage, event: bytes, give_up_at: float) -> RunRecord | None:
         """Its record; None when no worker takes it. Raises WorkerLost."""

@@ -13,13 +13,15 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
 MIB = 1024 * 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+"""Where one can listen, and nobody can call."""
 
 
 class Config(BaseSettings):
@@ -82,6 +84,9 @@ class Config(BaseSettings):
     # -- the direct lane, between web processes and workers
     direct_listen: str = ""
     """``host:port`` (port 0: any) where a worker also takes calls from other nodes; empty: of its own node only."""
+    direct_advertise: str = Field("", validate_default=True)
+    """``host`` or ``host:port`` by which other nodes reach it, where that is not the one that it listens at: needed
+    with 0.0.0.0 or [::], which is no address to call, and behind a translation of addresses."""
     direct_backlog: int = Field(1000, ge=0)
     """Calls one worker holds on the direct lane, running or waiting for a sandbox; more go by the queue. 0: all do."""
     direct_tls_ca: Path | None = None
@@ -202,6 +207,23 @@ class Config(BaseSettings):
                 raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8") from error
         return value
 
+    @field_validator("direct_listen")
+    @classmethod
+    def _is_host_and_port(cls, value: str) -> str:
+        if value:
+            host_and_port(value)
+        return value
+
+    @field_validator("direct_advertise")
+    @classmethod
+    def _can_be_called(cls, value: str, others: ValidationInfo) -> str:
+        listen = others.data.get("direct_listen", "")
+        if value and host_and_port(value if _has_port(value) else f"{value}:0")[0] in EVERYWHERE:
+            raise ValueError(f"{value!r} is no address that other nodes can call")
+        if listen and not value and host_and_port(listen)[0] in EVERYWHERE:
+            raise ValueError(f"NIMBUS_DIRECT_LISTEN={listen} is no address that other nodes can call: say which is")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, value: str) -> str:
@@ -217,6 +239,13 @@ class Config(BaseSettings):
     @property
     def route_host_names(self) -> frozenset[str]:
         return frozenset(filter(None, (name.strip().lower() for name in self.route_hosts.split(","))))
+
+    def direct_address(self, port: int) -> str:
+        """``host:port`` where other nodes reach a worker that has this port of `direct_listen`."""
+        told = self.direct_advertise
+        if _has_port(told):
+            return told
+        return f"{told or self.direct_listen.rpartition(':')[0]}:{port}"
 
     @property
     def keys_required(self) -> bool:
@@ -239,6 +268,19 @@ class Config(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.var_dir / 'nimbus.sqlite3'}"
+
+
+def _has_port(text: str) -> bool:
+    return ":" in text and not text.endswith("]")
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Of ``host:port``, an IPv6 address in brackets and without them in the answer. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    in_brackets = host.startswith("[") and host.endswith("]")
+    if not (colon and port.isascii() and port.isdigit() and int(port) < 65536) or (":" in host and not in_brackets):
+        raise ValueError(f"{text!r} is not host:port, such as 10.0.0.11:0 or [2001:db8::11]:7400")
+    return host.strip("[]"), int(port)
 
 
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -24,7 +24,7 @@ import uvloop
 
 from invocations.outcome import Outcome
 from invocations.record import CallMessage
-from nimbus_project.config import Config
+from nimbus_project.config import Config, host_and_port
 from nimbus_project.core import mutual_tls, unix_socket, wire
 from workers.direct_run import Run
 from workers.direct_socket import Connection
@@ -111,10 +111,11 @@ class DirectServer:
             )
             return
         tls = mutual_tls.context(settings, ssl.Purpose.CLIENT_AUTH)
-        host, _, port = settings.direct_listen.rpartition(":")
-        listener = socket.create_server((host, int(port)), reuse_port=False)
+        host, port = host_and_port(settings.direct_listen)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, reuse_port=False)
         self._servers.append(await self._loop.create_server(partial(Connection, self), sock=listener, ssl=tls))
-        self.address["tcp"] = f"{host}:{listener.getsockname()[1]}"
+        self.address["tcp"] = settings.direct_address(listener.getsockname()[1])
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

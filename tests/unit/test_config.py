@@ -104,6 +104,37 @@ def test_state_goes_where_it_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert config.database == f"sqlite:///{tmp_path}/nimbus.sqlite3"
 
 
+@pytest.mark.parametrize(
+    ("listen", "advertise", "announced"),
+    [
+        ("10.0.0.11:0", "", "10.0.0.11:7400"),
+        ("[fd00::1]:0", "", "[fd00::1]:7400"),
+        ("0.0.0.0:0", "node-1.internal", "node-1.internal:7400"),
+        ("[::]:0", "[fd00::1]", "[fd00::1]:7400"),
+        ("10.0.0.11:7400", "203.0.113.5:443", "203.0.113.5:443"),
+        (":7400", "[fd00::1]:443", "[fd00::1]:443"),
+    ],
+)
+def test_where_other_nodes_are_told_to_call(listen: str, advertise: str, announced: str) -> None:
+    assert Config(direct_listen=listen, direct_advertise=advertise).direct_address(7400) == announced
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:7400", ":7400"])
+@pytest.mark.parametrize("advertise", ["", "0.0.0.0", "[::]:7400", "fd00::1", "node-1:port", "node-1:99999"])
+def test_an_address_that_nobody_can_call_is_not_announced(
+    listen: str, advertise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIMBUS_DIRECT_LISTEN", listen)
+    monkeypatch.setenv("NIMBUS_DIRECT_ADVERTISE", advertise)
+    _refused("direct_advertise")
+
+
+@pytest.mark.parametrize("listen", ["7400", "host", "host:", "host:-1", "host:65536", "fd00::1:7400"])
+def test_a_place_to_listen_that_is_none(listen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIMBUS_DIRECT_LISTEN", listen)
+    _refused("direct_listen")
+
+
 def test_a_setting_is_read_only() -> None:
     with pytest.raises(ValidationError):
         Config().port = 1  # type: ignore[misc]
