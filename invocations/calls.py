@@ -43,6 +43,8 @@ _GRACE_SEC = 20.0
 """Over wait and timeout: the load of the code, the kill, the way back."""
 
 
+DESK = "nimbus.desk"
+"""The key of an ASGI scope under which the entrance hands its desk on to Django."""
 _LOOKS = 3
 """In a row without a worker before it counts as gone."""
 
@@ -65,6 +67,7 @@ class CallDesk:
 
     async def start(self) -> None:
         """Begin reading answers, watching workers, hearing of changes."""
+        self.loop = asyncio.get_running_loop()
         self._redis = redis.async_connection()
         await self._look_at_workers()
         jobs = (self.mailbox.deliver(self._redis), self._watch_workers(), self._hear_changes())

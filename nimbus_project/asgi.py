@@ -41,7 +41,7 @@ from accounts.limits import Standing  # isort: skip
 from accounts.permissions import right_for  # isort: skip
 from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
-from invocations.calls import CallDesk  # isort: skip
+from invocations.calls import DESK, CallDesk  # isort: skip
 from invocations.express import Express  # isort: skip
 from triggers.outside import Asked, Outside  # isort: skip
 
@@ -179,6 +179,7 @@ class Entrance:
         except TooLarge as error:
             await error_answer(error, request_id).send(send, request_id)
             return
+        scope = {**scope, DESK: self._desk}
         await self._django(scope, receive, _with_headers(send, [(b"x-request-id", request_id.encode())]))
 
 

@@ -1,5 +1,4 @@
-"""Routes of invocations under Django: reading, cancelling, replaying. The calls themselves are in hot.py, the streams
-in live.py; their classes here put them into the schema and answer where there is no entrance before Django."""
+"""Routes of invocations under Django: reading, cancelling, replaying. Calls and streams are in calls.py."""
 
 from __future__ import annotations
 
@@ -26,7 +25,6 @@ from invocations.serializers.invocations import (
     CancelSerializer,
     InvocationListSerializer,
     InvocationSerializer,
-    InvokeAnswerSerializer,
     LogListSerializer,
     PlatformStatsSerializer,
     QuotaSerializer,
@@ -34,7 +32,7 @@ from invocations.serializers.invocations import (
     invocation_shape,
     log_line_shapes,
 )
-from nimbus_project.core.errors import InvalidRequest, Unavailable
+from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pagination import Page, cursor_after, page_from
 
@@ -54,63 +52,6 @@ _FILTERS = [
     _query("before", "created before (RFC 3339)"),
     _query("after", "created after (RFC 3339)"),
 ]
-_CHOICE = [
-    _query("version", "run this version", OpenApiTypes.INT),
-    _query("alias", "run what this alias points to"),
-    _query("session_key", "calls with the same one land on the same side of an alias's split"),
-    _query("environment", "id or name; its overrides apply, and its active alias unless alias or version is given"),
-    OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="same key, body, caller: same run"),
-    OpenApiParameter("X-Nimbus-Session", str, OpenApiParameter.HEADER, description="like session_key, and stronger"),
-]
-
-
-class InvokeApi(APIView):
-    """Call a function and wait for its answer. The body is the event."""
-
-    @extend_schema(
-        operation_id="function_invoke",
-        parameters=[*_CHOICE, _query("logs", "`true` adds the last 4 KiB of logs")],
-        request=OpenApiTypes.ANY,
-        responses={200: InvokeAnswerSerializer, 500: InvokeAnswerSerializer, 504: InvokeAnswerSerializer},
-    )
-    def post(self, request: Request, reference: str) -> Response:
-        raise _only_by_the_entrance()
-
-
-class AsyncApi(APIView):
-    """Accept an event now, run it later: at least once, whatever dies meanwhile."""
-
-    @extend_schema(
-        operation_id="function_invoke_async",
-        parameters=[*_CHOICE, _query("delay_sec", "not before so many seconds, up to 86400", OpenApiTypes.INT)],
-        request=OpenApiTypes.ANY,
-        responses={202: AcceptedSerializer},
-    )
-    def post(self, request: Request, reference: str) -> Response:
-        raise _only_by_the_entrance()
-
-
-_EVENTS = {(200, "text/event-stream"): OpenApiTypes.STR}
-
-
-class FunctionLogsStreamApi(APIView):
-    """`log` events (Server-Sent Events) of all invocations of a function, from now on."""
-
-    @extend_schema(operation_id="function_logs_stream", responses=_EVENTS)
-    def get(self, request: Request, reference: str) -> Response:
-        raise _only_by_the_entrance()
-
-
-class InvocationStreamApi(APIView):
-    """`log` events (Server-Sent Events) of one invocation from its first line on, then one `end`."""
-
-    @extend_schema(operation_id="invocation_stream", responses=_EVENTS)
-    def get(self, request: Request, reference: str) -> Response:
-        raise _only_by_the_entrance()
-
-
-def _only_by_the_entrance() -> Unavailable:
-    return Unavailable("Calls are answered by nimbus_project.asgi; this server runs Django without it.")
 
 
 class InvocationsApi(APIView):
