@@ -306,6 +306,8 @@ TABLE = (
     Case("a page that hides where it is from", 403, "cross_site", headers={"origin": "null"}),
 )  # fmt: skip
 
+TRIES = 5
+"""What is remembered grows old in a second, and the machine may be busy for that long."""
 DOORS = ("express", "entrance", "chunked", "django")
 """As plain as can be; with a header that is not plain and says nothing new; without a length; and under Django."""
 
@@ -394,7 +396,11 @@ def shape(said: Said) -> dict[str, Any]:
 
 
 def prime(world: World) -> None:
-    """What a stream of calls brings along: key, function and a lease of the rate limit in memory."""
+    """What a stream of calls brings along: key, function and a lease of the rate limit in memory, all of them new."""
+    assert asgi.application._door is not None
+    known_keys.forget_all()
+    directory.forget_all()
+    asgi.application._door._limiter._leases.clear()
     for name in ("developer", "admin", "invoker"):
         headers = [
             ("host", world.host),
@@ -411,10 +417,13 @@ def test_every_door_says_the_same(world: World, case: Case, monkeypatch: pytest.
     answers = {}
     with case.while_(world):
         for door in DOORS:
-            if case.express and door == "express":
-                prime(world)
             before = taken.count
-            answers[door] = ask(case, world, door, monkeypatch)
+            for _ in range(TRIES if door == "express" and case.express else 1):
+                if case.express:
+                    prime(world)
+                answers[door] = ask(case, world, door, monkeypatch)
+                if taken.count > before:
+                    break
             assert taken.count - before == (case.express and door == "express"), f"the express way, at {door}"
     said = answers["entrance"]
     assert said.status == case.status, said
