@@ -23,6 +23,7 @@ from accounts import quotas
 from functions import directory
 from functions.directory import LiveFunction
 from invocations import daily, idempotency, ledger, services
+from invocations.counters import Counters
 from invocations.direct import DirectLane, WorkerLost
 from invocations.models import Invocation
 from invocations.outcome import TERMINAL, ErrorType, Fault, Outcome, Status
@@ -69,6 +70,7 @@ class CallDesk:
         """Begin reading answers, watching workers, hearing of changes."""
         self.loop = asyncio.get_running_loop()
         self._redis = redis.async_connection()
+        self._counters = Counters(self._redis)
         await self._look_at_workers()
         jobs = (self.mailbox.deliver(self._redis), self._watch_workers(), self._hear_changes())
         self._tasks = [asyncio.create_task(job) for job in jobs]
@@ -78,6 +80,7 @@ class CallDesk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.lane.close()
+        self._counters.close()
         await self._redis.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -151,7 +154,8 @@ class CallDesk:
             limit = (await self.in_thread(quotas.limits_of, owner_id)).max_invocations_per_day
         if not limit:
             return await self._run(new)
-        await self.in_thread(daily.take, owner_id, limit, now)
+        if not await daily.take_in_loop(self._counters, owner_id, limit, now):
+            await self.in_thread(daily.take, owner_id, limit, now)
         try:
             return await self._run(new)
         except NimbusError:
@@ -211,8 +215,8 @@ class CallDesk:
 
     async def _take_slot(self, function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
         try:
-            return await self.in_thread(services.take_slot, function, run_id, timeout_sec)
-        except RedisError as error:
+            return await services.take_slot(self._counters, function, run_id, timeout_sec)
+        except (RedisError, OSError) as error:
             raise _redis_away() from error
 
     async def _release(self, slot: bool, function_id: str, run_id: str) -> None:

@@ -1,9 +1,11 @@
 """The express way of a plain warm call: everything that is asked of it is in memory, so it is sent on in one step.
 
 Plain is: a known key (or embedded mode), no proxy, session, idempotency key or parameter, a function that is known
-here, without a limit of its own, and a worker with a connection. For all else, and for whatever would be refused,
-`begin` says None and nothing has happened: the request then goes the way of all requests (`asgi.py`, `hot.py`), which
-has the rules. What is asked here is asked by the same functions; a test holds the answers of both against each other.
+here, and a worker with a connection. For all else, and for whatever would be refused, `begin` says None and nothing
+has happened: the request then goes the way of all requests (`asgi.py`, `hot.py`), which has the rules. What is asked
+here is asked by the same functions; a test holds the answers of both against each other.
+
+Where Redis counts too (a quota of the day, `max_concurrency`) the call is admitted here, and then the desk's.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from dataclasses import dataclass, field
 
 from accounts.door import Door, Recognised
 from accounts.limits import Standing
+from accounts.principal import Principal
 from accounts.rights import Right
 from functions import directory
+from functions.directory import LiveFunction
 from invocations import daily
 from invocations.calls import CallDesk
 from invocations.direct import Waiting
 from invocations.record import CallMessage
+from invocations.services import NewInvocation
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import Scope, guard
@@ -51,10 +56,21 @@ class Habit:
 class Sent:
     """A call on its way, with what is needed to go on should its worker not take it."""
 
+    request_id: str
+    standing: Standing | None
     message: CallMessage
     event: bytes
     timeout_sec: int
+
+
+@dataclass(slots=True)
+class Limited:
+    """A call that was let in, and that the desk must still count before it is sent."""
+
+    request_id: str
     standing: Standing | None
+    new: NewInvocation
+    principal: Principal
 
 
 def may_be_plain(url: bytes) -> bool:
@@ -83,18 +99,19 @@ class Express:
             name in _SPECIAL or (name == b"content-length" and int(value) > limit) for name, value in headers
         )
 
-    def begin(self, scope: Scope, url: bytes, event: bytes, habit: Habit, waiting: Waiting) -> Sent | None:
-        """Send it on; `waiting` gets the record, `direct.Busy` or `direct.WorkerLost`. None: not plain after all, and
-        nothing was counted or sent."""
+    def begin(self, scope: Scope, url: bytes, event: bytes, habit: Habit, waiting: Waiting) -> Sent | Limited | None:
+        """Send it on; `waiting` gets the record, `direct.Busy` or `direct.WorkerLost`. Limited: not sent yet. None: not
+        plain after all, and nothing was counted or sent."""
         now = time.time()
         who = habit.who if url == habit.url and scope["headers"] == habit.headers else self._learn(scope, url, habit)
         if who is None or not who.still_holds(now):
             habit.who = None
             return None
         function = directory.known_to(who.principal, habit.reference)
-        if function is None or not function.invokable or function.max_concurrency or function.schemas:
+        if function is None or not function.invokable or function.schemas:
             return None
-        if daily.limit_of(function.owner_id) != 0 or not self.desk.has_room:
+        a_day = daily.limit_of(function.owner_id)
+        if a_day is None or not self.desk.has_room:
             return None
         link = self.desk.lane.first(function.id, function.version)
         if link is None or not _is_json(event):
@@ -102,6 +119,8 @@ class Express:
         counted = self._door.spend(who, now)
         if counted is None:
             return None
+        if a_day or function.max_concurrency:
+            return _limited(function, event, counted[0], who.principal)
         run_id = str(new_id())
         message = CallMessage(
             id=run_id,
@@ -119,7 +138,7 @@ class Express:
         )
         event = event or b"{}"
         link.send_for(waiting, message.to_head(), event, self.desk.give_up_at(function.timeout_sec))
-        return Sent(message, event, function.timeout_sec, counted[0])
+        return Sent(run_id, counted[0], message, event, function.timeout_sec)
 
     def _learn(self, scope: Scope, url: bytes, habit: Habit) -> Recognised | None:
         """Who sends such requests, and what they call."""
@@ -136,6 +155,12 @@ class Express:
         if who is not None:
             habit.url, habit.headers, habit.reference, habit.who = url, scope["headers"], reference, who
         return who
+
+
+def _limited(function: LiveFunction, event: bytes, standing: Standing | None, principal: Principal) -> Limited:
+    run_id = new_id()
+    new = NewInvocation(function=function, event=event or b"{}", request_id=str(run_id), id=run_id)
+    return Limited(new.request_id, standing, new, principal)
 
 
 def _is_json(event: bytes) -> bool:

@@ -21,6 +21,7 @@ from accounts.principal import principal_var
 from functions.directory import LiveFunction
 from functions.selectors import seen_among
 from invocations import daily, idempotency, lifecycle, selectors, slots
+from invocations.counters import Counters
 from invocations.errors import NotCancellable
 from invocations.models import Invocation, TriggerType
 from invocations.record import CallMessage
@@ -148,15 +149,17 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
     )
 
 
-def take_slot(function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
-    """One of the function's `max_concurrency` slots, from any process. True when it holds one now."""
+async def take_slot(counters: Counters, function: LiveFunction, run_id: str, timeout_sec: int) -> bool:
+    """One of the function's `max_concurrency` slots, from any process. True when it holds one now. Raises RedisError,
+    OSError."""
     # The run's own timeout: an older version that runs longer than the newest must not lose its slot under way.
     lease_ms = slots.lease_ms(timeout_sec, config().queue_wait_sec)
-    return take_slot_for(function.id, run_id, function.max_concurrency, lease_ms)
+    key = slots.key(function.id)
+    return await counters.ask(slots.take_script(), key, run_id, function.max_concurrency, lease_ms) == 1
 
 
 def take_slot_for(function_id: str, slot: str, limit: int, lease_ms: int) -> bool:
-    """As `take_slot`, for so long. Raises RedisError."""
+    """As `take_slot`, from a thread and for so long. Raises RedisError."""
     script = redis.connection().register_script(slots.take_script())
     return bool(script(keys=[slots.key(function_id)], args=[slot, limit, lease_ms]))
 

@@ -8,16 +8,19 @@ untouched, from the beginning.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from accounts.principal import acting_as
 from invocations import hot
 from invocations.direct import Busy, WorkerLost
-from invocations.express import Express, Habit, Sent, may_be_plain
+from invocations.express import Express, Habit, Limited, Sent, may_be_plain
 from invocations.record import RunRecord
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import HttpAnswer, error_answer
+from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.unforeseen import answer_to
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ class ExpressCall:
         self.response_complete = False
         self.disconnected = False
         self.keep_alive = True
-        self.sent: Sent | None = None
+        self.sent: Sent | Limited | None = None
 
     # -- as a future, for the link
 
@@ -59,19 +62,32 @@ class ExpressCall:
 
     async def _go_on(self, error: Exception) -> None:
         sent, desk = self.sent, self._protocol.express.desk
-        assert sent is not None
+        assert isinstance(sent, Sent)
+        if not isinstance(error, Busy):
+            await self._answer(desk.lost(sent.message, sent.event, WorkerLost(str(error))))
+            return
         try:
-            if isinstance(error, Busy):
-                record = await desk.send(sent.message, sent.event, sent.timeout_sec)
-            else:
-                record = await desk.lost(sent.message, sent.event, WorkerLost(str(error)))
-            answer = hot.answer_of(record)
+            await self._answer(desk.send(sent.message, sent.event, sent.timeout_sec))
         except WorkerLost as lost:
-            answer = hot.answer_of(await desk.lost(sent.message, sent.event, lost))
+            await self._answer(desk.lost(sent.message, sent.event, lost))
+
+    async def run_limited(self, limited: Limited) -> None:
+        """The desk does the rest, as for any other way."""
+        request_id_var.set(limited.request_id)
+        with acting_as(limited.principal):
+            await self._answer(self._protocol.express.desk.call(limited.new))
+
+    async def _answer(self, record: Awaitable[RunRecord]) -> None:
+        """Raises WorkerLost."""
+        assert self.sent is not None
+        try:
+            answer = hot.answer_of(await record)
+        except WorkerLost:
+            raise
         except NimbusError as refusal:
-            answer = error_answer(refusal, sent.message.request_id)
+            answer = error_answer(refusal, self.sent.request_id)
         except Exception as unforeseen:
-            answer = error_answer(answer_to(unforeseen, "express"), sent.message.request_id)
+            answer = error_answer(answer_to(unforeseen, "express"), self.sent.request_id)
         self._protocol.answer(self, answer)
 
 
@@ -122,6 +138,8 @@ class ExpressProtocol(HttpToolsProtocol):
         call.sent = self.express.begin(cast(Any, self.scope), self.url, event, self._habit, call)
         if call.sent is not None:
             self.cycle = cast(Any, call)
+            if isinstance(call.sent, Limited):
+                self.keep(call.run_limited(call.sent))
             return
         super().on_headers_complete()
         if event:
@@ -138,13 +156,13 @@ class ExpressProtocol(HttpToolsProtocol):
         if not call.keep_alive:
             self.transport.close()
 
-    def _response(self, answer: HttpAnswer, sent: Sent) -> bytes:
+    def _response(self, answer: HttpAnswer, sent: Sent | Limited) -> bytes:
         lines = [STATUS_LINE[answer.status]]
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
         lines.append(
             b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
-            % (answer.content_type, len(answer.body), sent.message.request_id.encode())
+            % (answer.content_type, len(answer.body), sent.request_id.encode())
         )
         for name, value in (*answer.headers, *(sent.standing.headers() if sent.standing is not None else ())):
             lines += (name, b": ", value, b"\r\n")

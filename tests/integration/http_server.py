@@ -12,24 +12,31 @@ from typing import Any
 
 import uvicorn
 
-from nimbus_project.express_protocol import ExpressProtocol
+from nimbus_project import serve
 from tests.integration.plane import wait_until
 
 
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    server: uvicorn.Server
+    port: int
+
+    def options(self, level: int, name: int) -> list[int]:
+        """What its connections have this option of sockets set to."""
+        connections: list[Any] = list(self.server.server_state.connections)
+        return [each.transport.get_extra_info("socket").getsockopt(level, name) for each in connections]
+
+
 @contextmanager
-def http_server(application: Any) -> Iterator[int]:
-    """Its port on loopback."""
+def http_server(application: Any) -> Iterator[HttpServer]:
+    """It listens on loopback."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        settings = uvicorn.Config(
-            application, loop="uvloop", http=ExpressProtocol, lifespan="on", access_log=False, proxy_headers=False,
-            log_level="warning", timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        server = uvicorn.Server(settings)
+        server = serve.server(application, 5)
         thread = threading.Thread(target=server.run, args=([listener],), name="http-server", daemon=True)
         thread.start()
         try:
             wait_until(lambda: server.started, "the server to listen", within_sec=60)
-            yield int(listener.getsockname()[1])
+            yield HttpServer(server, int(listener.getsockname()[1]))
         finally:
             server.should_exit = True
             thread.join(30)

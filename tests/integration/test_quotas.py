@@ -259,7 +259,7 @@ def test_a_call_that_could_not_be_run_is_given_back(api: Api, worker: None) -> N
     api.create("hello", max_concurrency=1)
     limit(max_invocations_per_day=1)
     live = directory.look_up("hello")
-    assert runs.take_slot(live, "somebody", 30)
+    assert runs.take_slot_for(live.id, "somebody", 1, 60_000)
     refusal(api.post("/functions/hello/invoke", {}), 429, "concurrency_limit")
     runs.release_slot(live.id, "somebody")
     assert api.post("/functions/hello/invoke", {}).status_code == 200

@@ -29,7 +29,8 @@ FUNCTION = LiveFunction(
 
 
 def take(function: LiveFunction, run_id: str) -> bool:
-    return services.take_slot(function, run_id, function.timeout_sec)
+    lease_ms = slots.lease_ms(function.timeout_sec, 30.0)
+    return services.take_slot_for(function.id, run_id, function.max_concurrency, lease_ms)
 
 
 @pytest.fixture(autouse=True)
