@@ -103,7 +103,9 @@ class Express:
         """Send it on; `waiting` gets the record, `direct.Busy` or `direct.WorkerLost`. Limited: not sent yet. None: not
         plain after all, and nothing was counted or sent."""
         now = time.time()
-        who = habit.who if url == habit.url and scope["headers"] == habit.headers else self._learn(scope, url, habit)
+        who = habit.who
+        if who is None or url != habit.url or scope["headers"] != habit.headers:
+            who = self._learn(scope, url, habit)
         if who is None or not who.still_holds(now):
             habit.who = None
             return None

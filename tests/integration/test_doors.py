@@ -438,3 +438,13 @@ def test_every_door_says_the_same(world: World, case: Case, monkeypatch: pytest.
 def test_no_part_of_an_answer_waits_for_the_one_before(world: World) -> None:
     world.manage("GET", "/functions/hello")
     assert {*world.server.options(socket.IPPROTO_TCP, socket.TCP_NODELAY)} == {1}
+
+
+def test_a_connection_finds_the_express_way_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was remembered of its sender grows old while it goes on asking for the same."""
+    taken = Taken(monkeypatch)
+    plain = next(case for case in TABLE if case.name == "plain")
+    wait_until(lambda: ask(plain, world, "express", monkeypatch).status == 200 and taken.count, "the express way")
+    known_keys.forget_all()
+    before = taken.count
+    wait_until(lambda: ask(plain, world, "express", monkeypatch).status == 200 and taken.count > before, "it again")
