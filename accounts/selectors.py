@@ -24,12 +24,16 @@ _MAX_ID = 2**31 - 1
 
 def role_of(user: AbstractBaseUser) -> str:
     """A superuser is an admin whatever else; who is inactive or no member has no role: the empty string."""
-    if not user.is_active:
-        return ""
-    if getattr(user, "is_superuser", False):
-        return rights.ADMIN
     member = getattr(user, "member", None)
-    return member.role if member is not None else ""
+    is_superuser = getattr(user, "is_superuser", False)
+    return role_from(is_active=user.is_active, is_superuser=is_superuser, role=member.role if member else "")
+
+
+def role_from(*, is_active: bool, is_superuser: bool, role: str) -> str:
+    """As `role_of`, of the columns; `role` of the member."""
+    if not is_active:
+        return ""
+    return rights.ADMIN if is_superuser else role
 
 
 def principal_of(user: AbstractBaseUser, address: str) -> Principal:

@@ -43,6 +43,7 @@ from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import DESK, CallDesk  # isort: skip
 from invocations.express import Express  # isort: skip
+from triggers import hot_events  # isort: skip
 from triggers.outside import Asked, Outside  # isort: skip
 
 Handler = Callable[[HttpRequest, CallDesk], Awaitable[HttpAnswer | AsgiApp]]
@@ -66,6 +67,7 @@ def _hot(method: str, pattern: str, handler: Handler, name: str) -> HotRoute:
 HOT_ROUTES = (
     _hot("POST", "functions/([^/]+)/invoke", hot.invoke, "function-invoke"),
     _hot("POST", "functions/([^/]+)/async", hot.invoke_async, "function-async"),
+    _hot("POST", "events", hot_events.publish, "events"),
     _hot("GET", "functions/([^/]+)/logs/stream", live.function_logs, "function-logs-stream"),
     _hot("GET", "invocations/([^/]+)/stream", live.invocation_stream, "invocation-stream"),
 )

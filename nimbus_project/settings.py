@@ -160,13 +160,13 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "FunctionStatusEnum": "functions.models.FunctionStatus",
         "EventStatusEnum": "triggers.serializers.events.EVENT_STATUSES",
-        "EventDeliveryStatusEnum": "triggers.models.DeliveryStatus",
+        # Also of an alert's messages, which come to the same ends.
+        "DeliveryStatusEnum": "triggers.models.DeliveryStatus",
         "EventReplayStatusEnum": "triggers.models.ReplayStatus",
         "AlertStateEnum": "triggers.serializers.alerts.STATES",
         "AlertKindEnum": "triggers.serializers.alerts.KINDS",
         "AlertChannelTypeEnum": "triggers.serializers.alerts.TYPES",
         "AlertToldEnum": "triggers.serializers.alerts.TOLD",
-        "NotificationStatusEnum": "triggers.models.NotificationStatus",
     },
     "SERVE_PERMISSIONS": ["accounts.permissions.TablePermission"],
     "SCHEMA_PATH_PREFIX": "/api/v1",

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.principal import principal_var
@@ -68,17 +69,36 @@ def publish(
     are known by source and id stay as they are. `hops`: triggers on the way here, those of the run that led to it.
     No rights are asked for."""
     rows = [_row(event, owner_id, shared, hops) for event in events]
-    with transaction.atomic():
-        # In one order for everybody: two batches with the same events must not wait for each other.
-        Event.objects.bulk_create(sorted(rows, key=lambda row: row.identity), ignore_conflicts=True)
-        # Which of them are new, the insert does not say.
-        known = dict(Event.objects.filter(identity__in=[row.identity for row in rows]).values_list("identity", "pk"))
-        if rows:
-            queue.wake_after_commit(Task.FAN_OUT, EVENTS)
+    known = _store(rows)
+    if rows:
+        queue.wake_after_commit(Task.FAN_OUT, EVENTS)
     return [
         Accepted(known[row.identity], event, known[row.identity] != row.pk)
         for row, event in zip(rows, events, strict=True)
     ]
+
+
+def _store(rows: Sequence[Event]) -> dict[str, UUID]:
+    """The ids that stand now, by identity: of those that were there already, theirs."""
+    if len(rows) == 1 and _inserted(rows[0]):
+        return {rows[0].identity: rows[0].pk}
+    with transaction.atomic():
+        # In one order for everybody: two batches with the same events must not wait for each other.
+        Event.objects.bulk_create(sorted(rows, key=lambda row: row.identity), ignore_conflicts=True)
+        # Which of them are new, the insert does not say.
+        stored = Event.objects.filter(identity__in=[row.identity for row in rows])
+        return dict(stored.values_list("identity", "pk"))
+
+
+def _inserted(row: Event) -> bool:
+    """One event by one statement, which is a transaction by itself unless the caller has one. False when it is there
+    already."""
+    try:
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
+            row.save(force_insert=True)
+    except IntegrityError:
+        return False
+    return True
 
 
 def _row(event: CloudEvent, owner_id: int | None, shared: bool, hops: int) -> Event:

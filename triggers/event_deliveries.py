@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -16,19 +17,20 @@ from uuid import UUID
 
 import orjson
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.principal import Principal, acting_as
 from functions import directory
-from invocations.models import Invocation, TriggerType
+from invocations.models import TriggerType
 from invocations.retry import backoff_sec
-from invocations.services import NewInvocation, submit
+from invocations.services import NewInvocation, submit_all
 from nimbus_project.config import config
 from nimbus_project.core.errors import Forbidden, FunctionNotActive, NimbusError, TooLarge
 from nimbus_project.core.ids import new_id
-from triggers import event_rules, input_template, standing
+from triggers import input_template, rule_directory, standing
 from triggers.event_rules import Target
-from triggers.models import LIVE, DeliveryStatus, Event, EventDelivery, EventRule
+from triggers.models import LIVE, DeliveryStatus, Event, EventDelivery
+from triggers.rule_directory import LiveRule
 
 log = logging.getLogger("nimbus.events")
 
@@ -36,6 +38,9 @@ MAX_AGE = timedelta(hours=6)
 """So long a target is tried that can't be called; as long as an invocation waits by default."""
 LEASE = timedelta(seconds=30)
 AMONG = 16
+PORTION = 500
+PORTION_BYTES = 8 * 1024 * 1024
+"""Of events, in one statement: a copy of its event goes with each target."""
 _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -43,21 +48,43 @@ _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 class Sending:
     """What is to be delivered: `number` is the target's place among the rule's."""
 
-    rule: EventRule
-    number: int
-    target: Target
-    who: Principal
-    """As whom: the rule's owner."""
+    event: Event
     document: dict[str, Any]
-    """The event."""
+    """The event's."""
+    rule: LiveRule
+    number: int
+
+    @property
+    def target(self) -> Target:
+        return self.rule.targets[self.number]
 
 
-def send(event: Event, sending: Sending, now: datetime, replay_id: UUID = LIVE) -> EventDelivery:
-    """Store the delivery, with its invocation if the target can be called. In the transaction that notes the event as
-    fanned out."""
-    delivery = EventDelivery(
-        event_id=event.pk,
-        rule_id=sending.rule.pk,
+def send(sendings: Sequence[Sending], now: datetime, replay_id: UUID = LIVE) -> None:
+    """Store the deliveries, each with its invocation if the target can be called. In the transaction that notes their
+    events as fanned out; in a few statements for all, each with a bounded number of bytes."""
+    for some in _portions(sendings):
+        made = [(_delivery(sending, now, replay_id), sending) for sending in some]
+        _attempt(made, now)
+        EventDelivery.objects.bulk_create([delivery for delivery, _ in made])
+
+
+def _portions(sendings: Sequence[Sending]) -> Iterator[list[Sending]]:
+    some: list[Sending] = []
+    size = 0
+    for sending in sendings:
+        some.append(sending)
+        size += len(sending.event.body)
+        if size >= PORTION_BYTES or len(some) >= PORTION:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _delivery(sending: Sending, now: datetime, replay_id: UUID) -> EventDelivery:
+    return EventDelivery(
+        event_id=sending.event.pk,
+        rule_id=sending.rule.id,
         rule_name=sending.rule.name,
         owner_id=sending.rule.owner_id,
         target=sending.number,
@@ -66,9 +93,6 @@ def send(event: Event, sending: Sending, now: datetime, replay_id: UUID = LIVE) 
         function_name=sending.target.function,
         created_at=now,
     )
-    _attempt(delivery, event, sending, now)
-    delivery.save(force_insert=True)
-    return delivery
 
 
 def due(now: datetime) -> QuerySet[EventDelivery]:
@@ -95,15 +119,13 @@ def next_one(now: datetime) -> bool:
 
 def again(delivery: EventDelivery, now: datetime) -> bool:
     """Another try of a pending one. False when somebody else has made it meanwhile."""
-    event = Event.objects.filter(pk=delivery.event_id).first()
-    rule = EventRule.objects.filter(pk=delivery.rule_id).first()
-    sending = _sending(delivery, rule, event) if event is not None and rule is not None else None
+    sending = _sending(delivery)
     with transaction.atomic():
         taken_at = delivery.next_attempt_at
-        if event is None or sending is None:
+        if sending is None:
             _fail(delivery, "Its event or the rule's target is not there any more.")
         else:
-            _attempt(delivery, event, sending, now)
+            _attempt([(delivery, sending)], now)
         changes = ("status", "invocation_id", "attempts", "next_attempt_at", "error", "delivered_at")
         same = EventDelivery.objects.filter(pk=delivery.pk, status=DeliveryStatus.PENDING, next_attempt_at=taken_at)
         won = same.update(**{name: getattr(delivery, name) for name in changes})
@@ -113,25 +135,35 @@ def again(delivery: EventDelivery, now: datetime) -> bool:
     return bool(won)
 
 
-def _sending(delivery: EventDelivery, rule: EventRule, event: Event) -> Sending | None:
+def _sending(delivery: EventDelivery) -> Sending | None:
     """With the target as the rule has it now."""
-    targets = event_rules.targets_of(rule.targets)
-    if delivery.target >= len(targets) or targets[delivery.target].function_id != delivery.function_id:
+    event = Event.objects.filter(pk=delivery.event_id).first()
+    rule = next(iter(rule_directory.rules(Q(pk=delivery.rule_id))), None)
+    if event is None or rule is None or delivery.target >= len(rule.targets):
         return None
-    who = standing.principal_of(rule.owner_id, rule.role)
-    return Sending(rule, delivery.target, targets[delivery.target], who, orjson.loads(bytes(event.body)))
+    if rule.targets[delivery.target].function_id != delivery.function_id:
+        return None
+    return Sending(event, orjson.loads(bytes(event.body)), rule, delivery.target)
 
 
-def _attempt(delivery: EventDelivery, event: Event, sending: Sending, now: datetime) -> None:
-    delivery.attempts += 1
-    try:
-        with transaction.atomic(), acting_as(sending.who):
-            invocation = _submit(event, sending)
-    except NimbusError as error:
-        _put_off(delivery, error, now)
-        return
-    delivery.status, delivery.invocation_id = DeliveryStatus.DELIVERED, invocation.pk
-    delivery.delivered_at, delivery.next_attempt_at, delivery.error = now, None, ""
+def _attempt(made: Sequence[tuple[EventDelivery, Sending]], now: datetime) -> None:
+    """One try of each, in the caller's transaction."""
+    asked: list[tuple[EventDelivery, Principal, NewInvocation]] = []
+    for delivery, sending in made:
+        delivery.attempts += 1
+        who = sending.rule.who
+        try:
+            with acting_as(who):
+                asked.append((delivery, who, _new(sending)))
+        except NimbusError as error:
+            _put_off(delivery, error, now)
+    answers = submit_all([(who, new) for _, who, new in asked])
+    for (delivery, *_), answer in zip(asked, answers, strict=True):
+        if isinstance(answer, NimbusError):
+            _put_off(delivery, answer, now)
+            continue
+        delivery.status, delivery.invocation_id = DeliveryStatus.DELIVERED, answer.pk
+        delivery.delivered_at, delivery.next_attempt_at, delivery.error = now, None, ""
 
 
 def _put_off(delivery: EventDelivery, error: NimbusError, now: datetime) -> None:
@@ -149,30 +181,29 @@ def _fail(delivery: EventDelivery, reason: str) -> None:
     log.warning("an event was not delivered", extra=names | {"delivery": str(delivery.pk), "reason": reason})
 
 
-def _submit(event: Event, sending: Sending) -> Invocation:
-    """Raises what `submit` and the choice of a version raise, TooLarge, Forbidden."""
-    if not standing.may_call(sending.who):
+def _new(sending: Sending) -> NewInvocation:
+    """Raises what looking up the function and the choice of a version raise, TooLarge, Forbidden."""
+    if not standing.may_call(sending.rule.who):
         raise Forbidden("The owner of the rule may not call functions any more.")
-    function_id, alias = str(sending.target.function_id), sending.target.alias
+    event, alias = sending.event, sending.target.alias
+    function_id = str(sending.target.function_id)
     function = directory.known(function_id) or directory.look_up(function_id)
-    return submit(
-        NewInvocation(
-            function=function,
-            event=_input(event, sending),
-            request_id=event.request_id or str(event.pk),
-            id=new_id(),
-            trigger_type=TriggerType.EVENT,
-            version=function.route(alias, "", random.random()) if alias else None,
-            alias=alias,
-            hops=event.hops + 1,
-        )
+    return NewInvocation(
+        function=function,
+        event=_input(sending),
+        request_id=event.request_id or str(event.pk),
+        id=new_id(),
+        trigger_type=TriggerType.EVENT,
+        version=function.route(alias, "", random.random()) if alias else None,
+        alias=alias,
+        hops=event.hops + 1,
     )
 
 
-def _input(event: Event, sending: Sending) -> bytes:
+def _input(sending: Sending) -> bytes:
     """What the function is called with. Raises TooLarge."""
     if sending.target.template is None:
-        return bytes(event.body)
+        return bytes(sending.event.body)
     limit = config().max_event_bytes
     try:
         made = sending.target.template.render(sending.document, limit)

@@ -1,6 +1,6 @@
 """Replays: the events of a range of time, held against rules once more.
 
-Each is a row that workers go through event by event. Its cursor moves on in the transaction of the deliveries, so that
+Each is a row that workers go through batch by batch. Its cursor moves on in the transaction of the deliveries, so that
 a worker that dies loses and repeats nothing.
 """
 
@@ -20,9 +20,10 @@ from nimbus_project.core import queue
 from nimbus_project.core.errors import Conflict, InvalidRequest
 from nimbus_project.core.ids import as_uuid
 from nimbus_project.core.queue import Task
-from triggers import bus, event_deliveries, event_matching, event_rules, standing
+from triggers import bus, event_deliveries, event_matching, event_rules, rule_directory, standing
 from triggers.errors import EventReplayNotFound
-from triggers.models import Event, EventReplay, EventRule, ReplayStatus
+from triggers.models import Event, EventReplay, ReplayStatus
+from triggers.rule_directory import LiveRule
 
 log = logging.getLogger("nimbus.events")
 
@@ -102,33 +103,32 @@ def next_batch(now: datetime) -> bool:
 
 def _go_on(replay: EventReplay, now: datetime) -> None:
     with acting_as(standing.principal_of(replay.owner_id, replay.role)):
-        rules = event_rules.rules().filter(enabled=True)
-        chosen = list(rules.filter(pk=replay.rule_id) if replay.rule_id else rules)
+        only = Q(pk=replay.rule_id) if replay.rule_id else Q()
+        rules = rule_directory.rules(Q(enabled=True) & owned() & only)
         later = Q(accepted_at__gt=replay.cursor_at) | Q(accepted_at=replay.cursor_at, id__gt=replay.cursor_id)
         rows = Event.objects.filter(visible(), later, accepted_at__gte=replay.cursor_at, accepted_at__lt=replay.ends_at)
-        events = list(rows.order_by("accepted_at", "id")[:BATCH]) if chosen else []
-    for event in events:
-        if not _one(replay, event, chosen, now):
-            return
+        events = list(rows.order_by("accepted_at", "id")[:BATCH]) if rules else []
+    if events and not _deliver(replay, events, rules, now):
+        return
     if len(events) < BATCH:
         at_end = EventReplay.objects.filter(pk=replay.pk, status=ReplayStatus.RUNNING, cursor_id=replay.cursor_id)
         at_end.update(status=ReplayStatus.COMPLETED, completed_at=timezone.now())
 
 
-def _one(replay: EventReplay, event: Event, rules: list[EventRule], now: datetime) -> bool:
-    """Deliver one event and move the cursor. False when somebody else has moved it meanwhile."""
-    sendings, _ = event_matching.sendings_of(event, rules)
+def _deliver(replay: EventReplay, events: list[Event], rules: list[LiveRule], now: datetime) -> bool:
+    """Deliver some events and move the cursor. False when somebody else has moved it meanwhile."""
+    sendings = [sending for event in events for sending in event_matching.sendings_of(event, rules)[0]]
+    last = events[-1]
     with transaction.atomic():
         here = EventReplay.objects.filter(pk=replay.pk, cursor_at=replay.cursor_at, cursor_id=replay.cursor_id)
         moved = here.update(
-            cursor_at=event.accepted_at,
-            cursor_id=event.pk,
-            events=F("events") + 1,
+            cursor_at=last.accepted_at,
+            cursor_id=last.pk,
+            events=F("events") + len(events),
             deliveries=F("deliveries") + len(sendings),
         )
         if not moved:
             return False
-        for sending in sendings:
-            event_deliveries.send(event, sending, now, replay.pk)
-    replay.cursor_at, replay.cursor_id = event.accepted_at, event.pk
+        event_deliveries.send(sendings, now, replay.pk)
+    replay.cursor_at, replay.cursor_id = last.accepted_at, last.pk
     return True

@@ -2,23 +2,24 @@
 invocation, stored in one transaction with the note that it has been.
 
 A message is a wake-up: whoever gets it works off all that waits, one thread of each worker at a time, so that events
-never take the threads that callers wait for. An event is taken up by moving its `due_at` (nobody else takes it
-meanwhile), matched without holding any lock, and concluded by a compare-and-set on `fanned_out_at` in the transaction
-of its deliveries: however often it is taken up, it is fanned out once. Beat's sweep finds what a dead worker left.
+never take the threads that callers wait for. Events are taken up, many at once, by moving their `due_at` (nobody else
+takes them meanwhile), matched without holding any lock, and concluded by a compare-and-set on `fanned_out_at` in the
+transaction of their deliveries: however often one is taken up, it is fanned out once. Beat's sweep finds what a dead
+worker left.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Length
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -26,9 +27,10 @@ from accounts.rights import ADMIN
 from nimbus_project.core import queue
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.queue import Task
-from triggers import bus, event_deliveries, event_matching, event_replays
+from triggers import bus, event_deliveries, event_matching, event_replays, rule_directory
 from triggers.event_deliveries import Sending
-from triggers.models import Event, EventRule
+from triggers.models import Event
+from triggers.rule_directory import LiveRule
 
 log = logging.getLogger("nimbus.events")
 
@@ -36,7 +38,12 @@ LEASE = timedelta(seconds=30)
 """A worker that took an event up and is not done with it by then is taken for dead."""
 MAX_TRIES = 5
 """An event that so many workers took up and none concluded is given up: it may be what kills them."""
-AMONG = 16
+TOGETHER = 100
+"""Events that are fanned out in one transaction, at most,"""
+TOGETHER_BYTES = 4 * 1024 * 1024
+"""and what they have of payload."""
+MATCHING_SEC = 5.0
+MAX_SHOWN = 5
 SLICE_SEC = 10.0
 """A thread goes on for so long; then a new message does. Shorter than a stopping worker waits."""
 
@@ -80,52 +87,91 @@ def waiting(now: datetime) -> bool:
 
 def _step() -> bool:
     """The next thing to do, if there is one: new events first."""
-    steps: tuple[Callable[[datetime], bool], ...] = (_next_event, event_deliveries.next_one, event_replays.next_batch)
+    steps: tuple[Callable[[datetime], bool], ...] = (_next_events, event_deliveries.next_one, event_replays.next_batch)
     return any(step(timezone.now()) for step in steps)
 
 
-def _events(now: datetime) -> Any:
+def _events(now: datetime) -> QuerySet[Event]:
     return Event.objects.filter(fanned_out_at=None, due_at__lte=now)
 
 
-def _next_event(now: datetime) -> bool:
-    """One event, if one waits. False when there is none."""
-    head = list(_events(now).order_by("due_at").values_list("pk", "due_at")[:AMONG])
-    if not head:
+def _next_events(now: datetime) -> bool:
+    """Some events, if any wait. False when there are none."""
+    events = _taken(now)
+    if not events:
         return False
-    # Workers look at the same head of the queue: chance keeps them from all taking its first row.
-    pk, due_at = random.choice(head)
-    taken = Event.objects.filter(pk=pk, fanned_out_at=None, due_at=due_at)
-    if taken.update(due_at=now + LEASE, tries=F("tries") + 1):
-        event = Event.objects.get(pk=pk)
-        try:
-            fan_out(event, now)
-        except Exception:
-            # One event's trouble must not keep the others; its lease brings it back.
-            log.exception("an event can't be fanned out", extra={"event": str(pk)})
+    try:
+        fan_out(events, now)
+    except Exception:
+        # One event's trouble must not keep the others: next time each comes by itself, and the one by its lease.
+        log.exception("events can't be fanned out", extra={"events": [str(event.pk) for event in events][:MAX_SHOWN]})
+        if len(events) > 1:
+            _give_back(events)
     return True
 
 
-def fan_out(event: Event, now: datetime) -> bool:
-    """False when somebody else has done it meanwhile."""
-    problem = f"{MAX_TRIES} workers took it up and none concluded it." if event.tries > MAX_TRIES else ""
-    sendings: list[Sending] = []
-    if problem:
-        log.error("an event is given up", extra={"event": str(event.pk)})
-    else:
-        sendings, problem = _matched(event)
+def _taken(now: datetime) -> list[Event]:
+    """Of what waits longest as much as goes together, ours for a while. What somebody has tried already is taken by
+    itself: it may be what went wrong."""
     with transaction.atomic():
-        waits = Event.objects.filter(pk=event.pk, fanned_out_at=None)
-        if not waits.update(fanned_out_at=now, error=problem):
-            return False
-        for sending in sendings:
-            event_deliveries.send(event, sending, now)
-    return True
+        waiting = _events(now).select_for_update(skip_locked=True).order_by("due_at")
+        head = list(waiting.annotate(size=Length("body")).values_list("pk", "tries", "size")[:TOGETHER])
+        if not head:
+            return []
+        chosen = [head[0][0]]
+        total = head[0][2]
+        if not head[0][1]:
+            for pk, tries, size in head[1:]:
+                total += size
+                if tries or total > TOGETHER_BYTES:
+                    break
+                chosen.append(pk)
+        Event.objects.filter(pk__in=chosen).update(due_at=now + LEASE, tries=F("tries") + 1)
+    return list(Event.objects.filter(pk__in=chosen).order_by("accepted_at", "pk"))
 
 
-def _matched(event: Event) -> tuple[list[Sending], str]:
-    """The targets of all rules that fit, and what has to be said about it."""
-    visible = Q(owner_id=event.owner_id) | Q(role=ADMIN)
-    everybodys = event.shared or event.owner_id is None
-    rules = EventRule.objects.filter(enabled=True).order_by("pk")
-    return event_matching.sendings_of(event, list(rules if everybodys else rules.filter(visible)))
+def _give_back(events: Sequence[Event]) -> None:
+    rest = Event.objects.filter(pk__in=[event.pk for event in events], fanned_out_at=None)
+    rest.update(due_at=timezone.now())
+
+
+def fan_out(events: Sequence[Event], now: datetime) -> bool:
+    """Those of one batch, in one transaction. False when somebody else has done one of them meanwhile."""
+    sendings: list[Sending] = []
+    problems: dict[UUID, str] = {}
+    done: list[UUID] = []
+    rules, until = _rules_for(events), time.monotonic() + MATCHING_SEC
+    for number, event in enumerate(events):
+        if event.tries > MAX_TRIES:
+            problems[event.pk] = f"{MAX_TRIES} workers took it up and none concluded it."
+            log.error("an event is given up", extra={"event": str(event.pk)})
+        else:
+            found, problem = event_matching.sendings_of(event, rules)
+            sendings += found
+            problems |= {event.pk: problem} if problem else {}
+        done.append(event.pk)
+        if time.monotonic() > until:
+            # What one takes is bounded, what many take would outlast their lease.
+            _give_back(events[number + 1 :])
+            break
+    with transaction.atomic():
+        waits = Event.objects.filter(pk__in=done, fanned_out_at=None)
+        if waits.update(fanned_out_at=now) < len(done):
+            transaction.set_rollback(True)
+        else:
+            for pk, problem in problems.items():
+                Event.objects.filter(pk=pk).update(error=problem)
+            event_deliveries.send(sendings, now)
+            return True
+    # Those of the batch that nobody has done yet: each by itself.
+    _give_back(events)
+    return False
+
+
+def _rules_for(events: Sequence[Event]) -> list[LiveRule]:
+    """Whatever may see any of them."""
+    enabled = Q(enabled=True)
+    if any(event.shared or event.owner_id is None for event in events):
+        return rule_directory.rules(enabled)
+    owners = {event.owner_id for event in events}
+    return rule_directory.rules(enabled & (Q(owner_id__in=owners) | Q(role=ADMIN)))

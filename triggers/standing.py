@@ -17,11 +17,21 @@ from accounts.selectors import role_of
 def principal_of(owner_id: int | None, role: str) -> Principal:
     """With an empty role, which may do nothing, for an owner who is gone or inactive."""
     if owner_id is None:
-        return Principal(name="nimbus", role=DEVELOPER)
+        return nobodys()
     user = get_user_model().objects.select_related("member").filter(pk=owner_id).first()
     if user is None:
         return Principal(user_id=owner_id, role="")
-    return Principal(user_id=owner_id, name=user.get_username(), role=effective(role, role_of(user)))
+    return someones(owner_id, user.get_username(), role, role_of(user))
+
+
+def nobodys() -> Principal:
+    """For what nobody owns."""
+    return Principal(name="nimbus", role=DEVELOPER)
+
+
+def someones(owner_id: int, name: str, role: str, today: str) -> Principal:
+    """Of this owner, whose role is `today`, for what was set up with a key of `role`."""
+    return Principal(user_id=owner_id, name=name, role=effective(role, today))
 
 
 def may_call(who: Principal) -> bool:

@@ -8,14 +8,16 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from nimbus_project.config import config
 from nimbus_project.core import redis
 from tests.integration.accounts import As, make_key
 from tests.integration.plane import Api, in_threads, refusal
-from triggers import bus, cloudevents
+from triggers import bus, cloudevents, hot_events
 from triggers.models import Event
 
 PAID: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid", "data": {"amount": 5}}
@@ -202,8 +204,10 @@ def test_the_database_away_accepts_nothing(api: Api, monkeypatch: pytest.MonkeyP
     def away(*args: object, **more: object) -> None:
         raise OperationalError("away")
 
+    monkeypatch.setattr(Event, "save", away)
     monkeypatch.setattr(Event.objects, "bulk_create", away)
-    assert publish(api, PAID).status_code >= 500
+    for events in ([PAID], [PAID, PAID | {"id": "2"}]):
+        refusal(publish(api, *events), 503, "unavailable")
     monkeypatch.undo()
     assert publish(api, PAID).json()["accepted"] == 1
 
@@ -218,3 +222,26 @@ def test_redis_away_loses_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(queue, "send", away)
     assert publish(api, PAID).status_code == 202
     assert Event.objects.count() == 1
+
+
+def test_one_that_is_known_spoils_nothing_of_its_transaction(api: Api) -> None:
+    first = publish(api, PAID).json()["events"][0]["id"]
+    with transaction.atomic():
+        again = bus.publish([cloudevents.from_json(PAID)], None)
+        assert [(str(one.id), one.is_duplicate) for one in again] == [(first, True)]
+        bus.publish([cloudevents.from_json(PAID | {"id": "2"})], None)
+    assert Event.objects.count() == 2
+
+
+def test_one_event_costs_one_statement(api: Api) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        bus.publish([cloudevents.from_json(PAID)], None)
+    assert len(asked) == 1, [one["sql"][:80] for one in asked]
+
+
+def test_a_long_one_is_the_same(api: Api) -> None:
+    """Decoded on a thread."""
+    long = PAID | {"data": "x" * (hot_events.IN_PLACE_BYTES + 1)}
+    made = publish(api, long).json()["events"][0]["id"]
+    assert api.get(f"/events/{made}").json()["event"] == long
+    refusal(publish(api, long | {"specversion": "2"}), 400, "invalid_cloudevent")

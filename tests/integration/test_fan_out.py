@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.principal import EMBEDDED, acting_as
@@ -118,15 +119,14 @@ def test_one_thread_of_a_process_is_enough(hello: Any) -> None:
 def test_a_worker_that_dies_leaves_nothing_half_done(hello: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rule(targets=[{"function": "hello"}] * 3)
     publish()
-    real, calls = event_deliveries.submit, []
+    real = event_deliveries.submit_all
 
-    def dies_at_the_third(new: Any) -> Any:
-        calls.append(new)
-        if len(calls) == 3:
-            raise SystemExit
-        return real(new)
+    def dies_having_stored_them(asked: Any) -> Any:
+        real(asked)
+        assert Invocation.objects.count() == 3
+        raise SystemExit
 
-    monkeypatch.setattr(event_deliveries, "submit", dies_at_the_third)
+    monkeypatch.setattr(event_deliveries, "submit_all", dies_having_stored_them)
     with pytest.raises(SystemExit):
         fan_out.run()
     monkeypatch.undo()
@@ -179,6 +179,123 @@ def test_an_event_with_too_many_values(hello: Any) -> None:
     fan_out.run()
     stored.refresh_from_db()
     assert "costly" in stored.error and EventDelivery.objects.get().rule_name == "cheap"
+
+
+# -- many at once, by rules in memory
+
+
+def test_its_cost_does_not_grow_with_events_and_targets(hello: Any) -> None:
+    def asked(count: int) -> int:
+        publish(*(event(id=secrets.token_hex(8)) for _ in range(count)))
+        with CaptureQueriesContext(connection) as queries:
+            fan_out.run()
+        return len(queries)
+
+    rule(targets=[{"function": "hello"}] * 2)
+    publish()
+    fan_out.run()
+    one = asked(1)
+    for number in range(5):
+        rule(f"more-{number}", targets=[{"function": "hello"}] * 4)
+    assert asked(20) <= one + 1, "to read the new rules"
+    assert asked(20) == one
+    assert Invocation.objects.count() == EventDelivery.objects.count() == 2 + 2 + 22 * 40
+
+
+def test_messages_are_one_for_each_function(hello: Any) -> None:
+    make_function("other")
+    rule(targets=[{"function": "hello"}, {"function": "other"}] * 3)
+    publish(*(event(id=str(number)) for number in range(5)))
+    redis.connection().delete("async")
+    fan_out.run()
+    sent = [orjson.loads(one) for one in redis.connection().lrange("async", 0, -1)]
+    assert len(sent) == 2 and {one["headers"]["task"] for one in sent} == {"nimbus.run_invocation"}
+
+
+def test_rules_are_those_of_the_moment(hello: Any) -> None:
+    """Whatever other processes have changed, and without hearing of it: the database alone is told here."""
+    made = rule()
+    seen = []
+
+    def next_one() -> None:
+        publish(event(id=str(len(seen))))
+        fan_out.run()
+        seen.append(EventDelivery.objects.count())
+
+    next_one()
+    same = EventRule.objects.filter(pk=made.pk)
+    same.update(pattern='{"type": ["order.sent"]}', updated_at=timezone.now())
+    next_one()
+    same.update(pattern='{"type": ["order.paid"]}', updated_at=timezone.now())
+    next_one()
+    same.update(enabled=False)
+    next_one()
+    same.update(enabled=True)
+    next_one()
+    same.delete()
+    next_one()
+    assert seen == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_batch_that_takes_too_long_is_cut_short(hello: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rest is taken up again at once, not when the lease has run out, and nothing twice."""
+    rule()
+    monkeypatch.setattr(fan_out, "MATCHING_SEC", 0.0)
+    publish(*(event(id=str(number)) for number in range(4)))
+    assert fan_out.run() == 4, "one by one"
+    assert EventDelivery.objects.count() == Invocation.objects.count() == 4
+
+
+def test_what_is_too_much_for_one_statement_goes_by_several(hello: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule(targets=[{"function": "hello"}] * 5)
+    monkeypatch.setattr(event_deliveries, "PORTION", 3)
+    monkeypatch.setattr(fan_out, "TOGETHER_BYTES", 150)
+    publish(*(event(id=str(number)) for number in range(3)))
+    assert fan_out.run() == 3, "each event is more than half of it"
+    monkeypatch.setattr(event_deliveries, "PORTION_BYTES", 1)
+    publish(event(id="last"))
+    fan_out.run()
+    assert EventDelivery.objects.count() == Invocation.objects.count() == 20
+
+
+def test_an_exception_among_many_makes_none_of_them_wait(hello: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The insert of one fails: the batch is undone, each is tried by itself, and that one comes back by its lease."""
+    rule()
+    publish(*(event(id=str(number)) for number in range(4)), event(id="bad"))
+    real = event_deliveries.submit_all
+
+    def refuses(asked: Any) -> Any:
+        answers = real(asked)
+        if any(b'"bad"' in new.event for _, new in asked):
+            raise ValueError("no")
+        return answers
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_deliveries, "submit_all", refuses)
+        fan_out.run()
+    assert EventDelivery.objects.count() == Invocation.objects.count() == 4
+    assert Event.objects.get(fanned_out_at=None).event_id == "bad"
+    Event.objects.update(due_at=timezone.now())
+    fan_out.run()
+    assert EventDelivery.objects.count() == Invocation.objects.count() == 5
+
+
+def test_a_quota_takes_what_is_left_of_it(api: Api) -> None:
+    from accounts import quotas
+    from accounts.models import Quota
+
+    api.create()
+    rule()
+    Quota.objects.create(owner=None, max_invocations_per_day=2)
+    quotas.forget_all()
+    try:
+        publish(*(event(id=str(number)) for number in range(3)))
+        fan_out.run()
+    finally:
+        Quota.objects.all().delete()
+        quotas.forget_all()
+    assert sorted(EventDelivery.objects.values_list("status", flat=True)) == ["delivered", "delivered", "pending"]
+    assert Invocation.objects.count() == 2
 
 
 # -- targets that can't be called
@@ -275,11 +392,11 @@ def test_redis_away_is_waited_for(hello: Any, monkeypatch: pytest.MonkeyPatch) -
     rule()
     publish()
 
-    def away(new: Any) -> Any:
-        raise Unavailable("away")
+    def away(asked: Any) -> Any:
+        return [Unavailable("away") for _ in asked]
 
     with monkeypatch.context() as patch:
-        patch.setattr(event_deliveries, "submit", away)
+        patch.setattr(event_deliveries, "submit_all", away)
         fan_out.run()
     assert only().status == "pending"
 
@@ -516,16 +633,18 @@ def test_a_worker_that_dies_in_a_replay_loses_and_repeats_nothing(
 ) -> None:
     rule()
     api.post("/events/replay", {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"})
-    real, calls = event_deliveries.submit, []
+    real, calls = event_deliveries.submit_all, []
 
-    def dies_at_the_fourth(new: Any) -> Any:
-        calls.append(new)
-        if len(calls) == 4:
+    def dies_in_the_second_batch(asked: Any) -> Any:
+        calls.append(asked)
+        answers = real(asked)
+        if len(calls) == 2:
             raise SystemExit
-        return real(new)
+        return answers
 
+    monkeypatch.setattr(event_replays, "BATCH", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(event_deliveries, "submit", dies_at_the_fourth)
+        patch.setattr(event_deliveries, "submit_all", dies_in_the_second_batch)
         with pytest.raises(SystemExit):
             fan_out.run()
     assert amounts() == [0, 1, 2]
@@ -583,4 +702,4 @@ def test_the_archive_loses_what_is_old_and_done(archive: list[Event], api: Api) 
 
 def test_submit_is_the_only_door(hello: Any) -> None:
     """The bus has no shortcut to a run: quotas and all else that the door checks hold for events."""
-    assert event_deliveries.submit is invocations.submit
+    assert event_deliveries.submit_all is invocations.submit_all
