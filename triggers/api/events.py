@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pagination import cursor_after, page_from
 from triggers import bus, event_archive, event_replays, hot_events
 from triggers.event_archive import EventFilter
