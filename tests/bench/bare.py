@@ -111,11 +111,11 @@ class FloorServer(Server):
             client.sendall(order.request())
             return client.recv(64).startswith(b"HTTP/1.1 200")
 
-    def load(self, *, callers: int, seconds: float) -> Load:
+    def load(self, *, callers: int, seconds: float, pause: float = 0.0) -> Load:
         """A burst of calls, after one that does not count."""
         warm_up = Order(port=self.port, path="/", callers=callers, seconds=min(1.0, seconds))
         assert run_load(warm_up).errors == 0, self.logs()
-        return run_load(Order(port=self.port, path="/", callers=callers, seconds=seconds))
+        return run_load(Order(port=self.port, path="/", callers=callers, seconds=seconds, pause=pause))
 
     def close(self) -> None:
         self._listener.close()
