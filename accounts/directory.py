@@ -1,7 +1,8 @@
 """The web process's directory of API keys: who a key is, from memory.
 
 An entry is dropped the moment this process changes the key or its owner, within a message's travel when another does
-(`nimbus_project.core.redis.KEYS`), and after MAX_AGE_SEC in any case, should a message be lost.
+(`nimbus_project.core.redis.KEYS`), and after MAX_AGE_SEC in any case, should a message be lost. Keys that are in use
+are read again in the background (`refresh`): no caller waits for the database then.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
 EVERYTHING = "*"
 """What listeners hear when messages may have been missed."""
+REFRESH_SEC = 2.0
+"""An entry of this age is read again while its key is in use: it has not reached MAX_AGE_SEC then before the next
+round."""
+IN_USE_SEC = 300.0
+REFRESHED_AT_ONCE = 64
+"""Of the keys in use, those used latest; the others are read again when they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +51,9 @@ class KnownKey:
 _entries: dict[str, tuple[float, KnownKey]] = {}
 _generation = 0
 _used: dict[str, float] = {}
-"""Prefix -> Unix seconds of the last use that is not in the database yet."""
+"""Prefix -> Unix seconds of the last use, for a while."""
+_written: dict[str, float] = {}
+"""Prefix -> that of its uses which is in the database."""
 _listeners: list[Callable[[str], None]] = []
 
 
@@ -73,6 +82,26 @@ def look_up(prefix: str) -> KnownKey | None:
             _entries.clear()
         _entries[prefix] = (time.monotonic(), key)
     return key
+
+
+def refresh(now: float, unix_now: float) -> None:
+    """Read the keys that are in use again, with one query; the times are of `time.monotonic()` and `time.time()`.
+    Raises DatabaseError."""
+    began = _generation
+    used = sorted((at, prefix) for prefix, at in list(_used.items()) if unix_now - at <= IN_USE_SEC)
+    latest = [prefix for _, prefix in used[-REFRESHED_AT_ONCE:]]
+    old = {prefix: _entries.get(prefix) for prefix in latest}
+    due = [prefix for prefix, entry in old.items() if entry is None or now - entry[0] >= REFRESH_SEC]
+    if not due:
+        return
+    found = [_read(row) for row in ApiKey.objects.select_related("owner__member").filter(prefix__in=due)]
+    # As in `look_up`.
+    if began != _generation:
+        return
+    for key in found:
+        entry = old[key.prefix]
+        # The same object while nothing has changed: connections know their key by it.
+        _entries[key.prefix] = (now, entry[1] if entry is not None and entry[1] == key else key)
 
 
 def _read(row: ApiKey) -> KnownKey:
@@ -132,12 +161,16 @@ def note_use(prefix: str, now: float) -> None:
 
 def write_uses() -> int:
     """Store when keys were last used. The count of keys. Raises DatabaseError."""
-    written = 0
+    count = 0
     for prefix, used in list(_used.items()):
-        at = datetime.fromtimestamp(used, UTC)
-        ApiKey.objects.filter(prefix=prefix).exclude(last_used_at__gt=at).update(last_used_at=at)
-        # A use since then stays for the next round.
-        if _used.get(prefix) == used:
-            _used.pop(prefix, None)
-        written += 1
-    return written
+        if _written.get(prefix) != used:
+            at = datetime.fromtimestamp(used, UTC)
+            ApiKey.objects.filter(prefix=prefix).exclude(last_used_at__gt=at).update(last_used_at=at)
+            _written[prefix] = used
+            count += 1
+        elif time.time() - used > IN_USE_SEC:
+            # A use since then is a new entry.
+            if _used.get(prefix) == used:
+                _used.pop(prefix, None)
+            _written.pop(prefix, None)
+    return count

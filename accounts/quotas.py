@@ -7,7 +7,7 @@ counts as one owner more.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -18,6 +18,8 @@ from nimbus_project.core.errors import Forbidden, TooManyRequests
 
 MAX_AGE_SEC = 5.0
 """Should the news of a change be lost."""
+REFRESH_SEC = 2.0
+"""Limits of this age are read again while they are of use."""
 
 # The first half of the advisory locks that serialise one owner's growth; any number that nothing else here uses.
 _LOCK_SPACE = 0x6E71
@@ -78,6 +80,19 @@ def limits_of(owner_id: int | None) -> Limits:
     if began == _forgotten:
         _known[owner_id] = (time.monotonic(), limits)
     return limits
+
+
+def refresh(owner_ids: Iterable[int | None], now: float) -> None:
+    """Read the limits of those whose functions are called these days again, before their age is over; `now` is of
+    `time.monotonic()`. Raises DatabaseError."""
+    began = _forgotten
+    for owner_id in owner_ids:
+        entry = _known.get(owner_id)
+        if entry is None or now - entry[0] >= REFRESH_SEC:
+            limits = read_limits(owner_id)
+            # As in `limits_of`.
+            if began == _forgotten:
+                _known[owner_id] = (now, limits)
 
 
 def read_limits(owner_id: int | None) -> Limits:

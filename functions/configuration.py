@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -58,13 +58,16 @@ def overrides_of(function_id: UUID | str, environment: str) -> Overrides | None:
     return Overrides(environment=environment) if Environment.objects.filter(name=environment).exists() else None
 
 
-def all_overrides(function: Function) -> dict[str, Overrides]:
+def overrides_by_function(functions: Iterable[Function]) -> dict[UUID, dict[str, Overrides]]:
     """Of every environment there is, by name and by id."""
-    found: dict[str, Overrides] = {}
-    mine = {row.environment_id: row for row in function.environments.select_related("environment")}
+    ids = [function.pk for function in functions]
+    rows = FunctionEnvironment.objects.filter(function_id__in=ids).select_related("environment")
+    changed = {(row.function_id, row.environment_id): _overrides(row) for row in rows}
+    found: dict[UUID, dict[str, Overrides]] = {function_id: {} for function_id in ids}
     for environment_id, name in Environment.objects.values_list("pk", "name"):
-        row = mine.get(environment_id)
-        found[str(environment_id)] = found[name] = _overrides(row) if row else Overrides(environment=name)
+        for function_id in ids:
+            overrides = changed.get((function_id, environment_id)) or Overrides(environment=name)
+            found[function_id][str(environment_id)] = found[function_id][name] = overrides
     return found
 
 

@@ -1,7 +1,8 @@
 """The web process's directory of functions: what an invoke needs to know, from memory.
 
 An entry is dropped the moment this process changes the function, within a message's travel when another does
-(`nimbus_project.core.redis.CHANGES`), and after MAX_AGE_SEC in any case, should a message be lost.
+(`nimbus_project.core.redis.CHANGES`), and after MAX_AGE_SEC in any case, should a message be lost. What is called these
+days, and what has just changed, is read again in the background (`refresh`): no caller waits for the database then.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.principal import Principal, principal_var
 from functions import input_schema
-from functions.configuration import NOTHING, Overrides, all_overrides
+from functions.configuration import NOTHING, Overrides, overrides_by_function
 from functions.errors import AliasNotFound, EnvironmentNotFound, FunctionNotFound, VersionNotFound
 from functions.models import INVOKABLE, Alias, Function, FunctionVersion
 from functions.routing import Weights, as_weights, by_chance, by_session
@@ -25,6 +30,12 @@ from nimbus_project.core.ids import as_uuid
 
 MAX_AGE_SEC = 5.0
 MAX_ENTRIES = 10_000
+REFRESH_SEC = 2.0
+"""An entry of this age is read again while it is of use: it has not reached MAX_AGE_SEC then before the next round."""
+IN_USE_SEC = 300.0
+"""So long after a call, or a change, a function counts as one that will be called."""
+REFRESHED_AT_ONCE = 64
+"""Of those in use, the latest; the others are read again when they are called."""
 EVERYTHING = "*"
 """The message that concerns every function."""
 LATEST = "latest"
@@ -91,6 +102,8 @@ class LiveFunction:
 
 
 _entries: dict[str, tuple[float, LiveFunction]] = {}
+_in_use: dict[str, float] = {}
+"""Function id -> when it was last called or changed, by `time.monotonic()`."""
 _generation = 0
 _listeners: list[Callable[[str], None]] = []
 
@@ -101,6 +114,11 @@ def listen(listener: Callable[[str], None]) -> None:
     _listeners.append(listener)
 
 
+def unlisten(listener: Callable[[str], None]) -> None:
+    """The end of `listen`."""
+    _listeners.remove(listener)
+
+
 def known(reference: str) -> LiveFunction | None:
     """From memory or not at all: never blocks. None too for what the caller may not see: `look_up` then takes as long
     to say so as for what does not exist."""
@@ -109,25 +127,53 @@ def known(reference: str) -> LiveFunction | None:
 
 def known_to(principal: Principal, reference: str) -> LiveFunction | None:
     """As `known`, for somebody who is not the one of this request's context."""
-    entry = _entries.get(reference)
-    if entry is None or time.monotonic() - entry[0] >= MAX_AGE_SEC:
+    entry, now = _entries.get(reference), time.monotonic()
+    if entry is None or now - entry[0] >= MAX_AGE_SEC:
         return None
     live = entry[1]
+    _in_use[live.id] = now
     return live if principal.may_see(live.owner_id, live.shared) else None
 
 
 def look_up(reference: str) -> LiveFunction:
     """From the database, into memory. Raises FunctionNotFound."""
-    began = _generation
+    began, now = _generation, time.monotonic()
     live = _read(function_get(reference))
+    _in_use[live.id] = now
     # A function named like another's id is found so only by those who may not see the other one.
     ambiguous = live.id != reference and as_uuid(reference) is not None
     # A change while the row was being read would otherwise be overwritten by what was read before it.
     if began == _generation and not ambiguous:
         if len(_entries) >= MAX_ENTRIES:
             _entries.clear()
-        _entries[reference] = (time.monotonic(), live)
+        _entries[reference] = (now, live)
     return live
+
+
+def refresh(now: float) -> set[int | None]:
+    """Read what is in use again, all of it with a few queries; `now` is of `time.monotonic()`. The owners of what is in
+    use. Raises DatabaseError."""
+    began = _generation
+    for function_id, used_at in list(_in_use.items()):
+        if now - used_at > IN_USE_SEC:
+            _in_use.pop(function_id, None)
+    latest = sorted(_in_use, key=lambda one: _in_use.get(one, 0.0))[-REFRESHED_AT_ONCE:]
+    due = [one for one in latest if now - _read_at(one) >= REFRESH_SEC and as_uuid(one) is not None]
+    found = _read_all(list(Function.objects.filter(pk__in=due))) if due else {}
+    # As in `look_up`. The news has asked for another round.
+    if began == _generation:
+        for live in found.values():
+            _entries[live.id] = (now, live)
+            if as_uuid(live.name) is None:
+                _entries[live.name] = (now, live)
+        for gone in set(due) - found.keys():
+            _in_use.pop(gone, None)
+    return {entry[1].owner_id for one in latest if (entry := _entries.get(one)) is not None}
+
+
+def _read_at(function_id: str) -> float:
+    entry = _entries.get(function_id)
+    return entry[0] if entry is not None else float("-inf")
 
 
 def check_version(function: LiveFunction, version: int) -> None:
@@ -145,23 +191,60 @@ def check_version(function: LiveFunction, version: int) -> None:
 
 
 def _read(function: Function) -> LiveFunction:
-    stored = dict(Alias.objects.filter(function=function).values_list("name", "weights"))
-    aliases = {name: as_weights(sides) for name, sides in stored.items()}
-    # While the first version is being built there is none that could run; its timeout stands in.
-    newest = function.latest_version or function.last_number
-    named = {newest, *(version for weights in aliases.values() for version, _ in weights)}
-    wanted = FunctionVersion.objects.filter(function=function, version__in=named)
-    rows = list(wanted.values_list("version", "timeout_sec", "input_schema"))
-    timeouts = {version: timeout_sec for version, timeout_sec, _ in rows}
-    if newest not in timeouts:
+    live = _read_all([function]).get(str(function.pk))
+    if live is None:
         raise FunctionNotFound("There is no function of this id or name.")  # deleted since it was read
+    return live
+
+
+def _read_all(functions: list[Function]) -> dict[str, LiveFunction]:
+    """By id, without those that were deleted since they were read."""
+    aliases: dict[UUID, dict[str, Weights]] = {function.pk: {} for function in functions}
+    for function_id, name, sides in Alias.objects.filter(function__in=functions).values_list(
+        "function_id", "name", "weights"
+    ):
+        aliases[function_id][name] = as_weights(sides)
+    versions: dict[UUID, list[tuple[int, int, Any]]] = {function.pk: [] for function in functions}
+    wanted = [Q(function=function, version__in=_named(function, aliases[function.pk])) for function in functions]
+    rows = FunctionVersion.objects.filter(reduce(or_, wanted, Q(pk__in=[])))
+    for function_id, *row in rows.values_list("function_id", "version", "timeout_sec", "input_schema"):
+        versions[function_id].append((row[0], row[1], row[2]))
+    overrides = overrides_by_function(functions)
+    lives = {
+        str(function.pk): _live(function, aliases[function.pk], versions[function.pk], overrides[function.pk])
+        for function in functions
+    }
+    return {function_id: live for function_id, live in lives.items() if live is not None}
+
+
+def _newest(function: Function) -> int:
+    """While the first version is being built there is none that could run; its timeout stands in."""
+    return function.latest_version or function.last_number
+
+
+def _named(function: Function, aliases: Mapping[str, Weights]) -> set[int]:
+    """The versions to know of: the newest, those of aliases, and what calls have asked for by number."""
+    entry = _entries.get(str(function.pk))
+    asked = set(entry[1].timeouts) if entry is not None else set()
+    return {_newest(function), *asked, *(version for weights in aliases.values() for version, _ in weights)}
+
+
+def _live(
+    function: Function,
+    aliases: Mapping[str, Weights],
+    versions: list[tuple[int, int, Any]],
+    environments: Mapping[str, Overrides],
+) -> LiveFunction | None:
+    timeouts = {version: timeout_sec for version, timeout_sec, _ in versions}
+    if _newest(function) not in timeouts:
+        return None
     return LiveFunction(
         id=str(function.pk),
         name=function.name,
         status=function.status,
         runtime=function.runtime,
         version=function.latest_version,
-        timeout_sec=timeouts[newest],
+        timeout_sec=timeouts[_newest(function)],
         max_concurrency=function.max_concurrency,
         max_retries=function.max_retries,
         max_event_age_sec=function.max_event_age_sec,
@@ -170,9 +253,9 @@ def _read(function: Function) -> LiveFunction:
         owner_id=function.owner_id,
         shared=function.shared,
         generation=function.generation,
-        environments=all_overrides(function),
+        environments=environments,
         aliases=aliases,
-        schemas={version: input_schema.stored(schema) for version, _, schema in rows if schema},
+        schemas={version: input_schema.stored(schema) for version, _, schema in versions if schema},
         timeouts=timeouts if function.latest_version else {},
     )
 
@@ -184,6 +267,9 @@ def forget(function_id: str, name: str = "") -> None:
     for reference, (_, live) in list(_entries.items()):
         if live.id == function_id or live.name == name:
             _entries.pop(reference, None)
+    if len(_in_use) >= MAX_ENTRIES:
+        _in_use.clear()
+    _in_use[function_id] = time.monotonic()
     _tell_listeners(function_id)
 
 
@@ -204,7 +290,7 @@ def forget_all() -> None:
 
 
 def _tell_listeners(news: str) -> None:
-    for listener in _listeners:
+    for listener in list(_listeners):
         listener(news)
 
 

@@ -159,6 +159,11 @@ def functions_matching(wanted: FunctionFilter) -> QuerySet[Function]:
     return rows.order_by(wanted.ordering, "-pk") if wanted.ordering else rows.order_by("-pinned", "-created_at", "-pk")
 
 
+def runnable_version(function_id: str) -> int:
+    """The newest version that can run; 0 while there is none, or no such function."""
+    return Function.objects.filter(pk=function_id).values_list("latest_version", flat=True).first() or 0
+
+
 def spec_get(function_id: str, version: int, environment: str = "") -> FunctionSpec | None:
     """What a worker runs, or None when the version or the environment is gone. Raises SecretUnreadable."""
     row = (

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from functions.directory import LiveFunction
 from invocations import daily, idempotency, ledger, services
 from invocations.counters import Counters
 from invocations.direct import DirectLane, WorkerLost
+from invocations.foresight import Foresight
 from invocations.models import Invocation
 from invocations.outcome import TERMINAL, ErrorType, Fault, Outcome, Status
 from invocations.record import CallMessage, RunRecord, record_of
@@ -46,6 +48,8 @@ _GRACE_SEC = 20.0
 
 DESK = "nimbus.desk"
 """The key of an ASGI scope under which the entrance hands its desk on to Django."""
+_SWITCH_SEC = 0.0005
+"""How long a thread may keep the loop from running (sys.setswitchinterval): Python's own 5 ms would be five calls."""
 _LOOKS = 3
 """In a row without a worker before it counts as gone."""
 
@@ -72,7 +76,13 @@ class CallDesk:
         self._redis = redis.async_connection()
         self._counters = Counters(self._redis)
         await self._look_at_workers()
-        jobs = (self.mailbox.deliver(self._redis), self._watch_workers(), self._hear_changes())
+        sys.setswitchinterval(_SWITCH_SEC)
+        jobs = (
+            self.mailbox.deliver(self._redis),
+            self._watch_workers(),
+            self._hear_changes(),
+            Foresight(self.in_thread).look_ahead(),
+        )
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     async def stop(self) -> None:

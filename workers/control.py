@@ -63,6 +63,7 @@ class ControlListener:
                 self._worker.specs.forget_all()
             else:
                 self._worker.specs.forget(news)
+                self._worker.foresight.expect(news)
             return
         order = orjson.loads(data)
         if "cancel" in order:

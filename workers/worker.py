@@ -30,6 +30,7 @@ from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
 from workers.direct import DirectServer
 from workers.drivers.choice import make_driver, make_toolchains
+from workers.foresight import Foresight
 from workers.heart import Heart
 from workers.held_slots import HeldSlots
 from workers.logship import LogShipper
@@ -77,6 +78,7 @@ class Worker:
         """Queued runs under way, whose leases the heart renews."""
         self.builds: dict[str, BuildTask] = {}
         self.specs = Specs(spec_get, self._outgrow)
+        self.foresight = Foresight(self.specs)
         self.direct = DirectServer(
             self,
             settings.var_dir.absolute() / SOCKETS / f"{self.id}.sock",
@@ -90,6 +92,7 @@ class Worker:
         removed = self.driver.sweep()
         self.shipper.start()
         self.scribe.start()
+        self.foresight.start()
         self._control.start()
         self.direct.start()
         self._heart.start()
@@ -115,6 +118,7 @@ class Worker:
         self.reporters.join(5)
         self.driver.close()
         self._control.stop()
+        self.foresight.stop()
         self._heart.stop()
         self.direct.stop()
         self.scribe.stop()

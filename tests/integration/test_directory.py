@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -96,7 +98,8 @@ def test_a_change_of_another_process_is_told(api: Api) -> None:
 
     def told() -> bool:
         redis.publish(redis.CHANGES, str(made.pk))
-        return directory.known("hello") is None
+        live = directory.known("hello")
+        return live is None or not live.invokable  # dropped, or read again already
 
     wait_until(told, "the news")
     assert api.post("/functions/hello/async", {}).json()["code"] == "function_not_active"
@@ -120,6 +123,103 @@ def test_news_that_were_lost_are_lost_for_a_bounded_time(monkeypatch: pytest.Mon
     now[0] += 0.02
     assert directory.known("hello") is None
     assert not directory.look_up("hello").invokable
+
+
+def test_what_is_in_use_is_read_again_before_its_age_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("functions.directory.time.monotonic", lambda: now[0])
+    make_function()
+    make_function("unused")
+    directory.forget_all()
+    directory._in_use.clear()
+    directory.look_up("hello")
+    Function.objects.update(status="offline")
+    for _ in range(5):
+        now[0] += directory.REFRESH_SEC
+        owners = directory.refresh(now[0])
+        assert owners == {None}
+        assert (live := directory.known("hello")) is not None
+    assert not live.invokable
+    assert directory.known("unused") is None
+
+
+def test_what_is_not_called_any_more_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("functions.directory.time.monotonic", lambda: now[0])
+    made = make_function()
+    directory.look_up("hello")
+    now[0] += directory.IN_USE_SEC + 1
+    assert directory.refresh(now[0]) == set()
+    assert directory.known(str(made.pk)) is None
+
+
+def test_what_has_just_changed_is_read_before_it_is_called(django_assert_num_queries: Any) -> None:
+    made = make_function()
+    directory.refresh(time.monotonic())
+    with django_assert_num_queries(0):
+        assert (first := directory.known("hello")) is not None
+        assert directory.known(str(made.pk)) == first
+    services.function_update("hello", code="def main(event):\n    return 2\n")
+    assert directory.known("hello") is None
+    directory.refresh(time.monotonic())
+    assert (second := directory.known("hello")) is not None
+    assert (first.version, second.version) == (1, 2)
+
+
+def test_many_are_read_with_the_queries_of_one(django_assert_num_queries: Any) -> None:
+    for number in range(12):
+        make_function(f"many-{number}")
+    with django_assert_num_queries(5):
+        directory.refresh(time.monotonic())
+    assert all(directory.known(f"many-{number}") for number in range(12))
+
+
+def test_a_change_while_it_is_read_again_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_function()
+    read = directory._read_all
+
+    def read_slowly(functions: list[Function]) -> dict[str, directory.LiveFunction]:
+        found = read(functions)
+        in_threads(1, lambda _: services.function_update("hello", timeout_sec=77))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "_read_all", read_slowly)
+        directory.refresh(time.monotonic())
+    assert directory.known("hello") is None
+    directory.refresh(time.monotonic())
+    assert (live := directory.known("hello")) is not None and live.timeout_sec == 77
+
+
+def test_what_was_deleted_or_renamed_behind_our_back_is_known_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("functions.directory.time.monotonic", lambda: now[0])
+    made, gone = make_function(), make_function("gone")
+    directory.refresh(now[0])
+    Function.objects.filter(pk=made.pk).update(name="renamed")
+    services.function_delete("gone")
+    now[0] += directory.MAX_AGE_SEC
+    directory.refresh(now[0])
+    assert directory.known("renamed") is not None
+    assert directory.known("hello") is None
+    assert directory.known(str(gone.pk)) is None
+
+
+def test_versions_that_calls_asked_for_stay_known() -> None:
+    make_function()
+    services.function_update("hello", code="def main(event):\n    return 2\n")
+    directory.refresh(time.monotonic())
+    live = directory.known("hello")
+    assert live is not None
+    directory.check_version(live, 1)
+    directory.refresh(time.monotonic() + directory.REFRESH_SEC)
+    assert (again := directory.known("hello")) is not None and again is not live
+    assert set(again.timeouts) == {1, 2}
+
+
+def test_a_started_entrance_reads_ahead(api: Api) -> None:
+    made = make_function()
+    wait_until(lambda: directory.known(str(made.pk)), "the function in memory before anybody has called it")
 
 
 def test_without_redis_this_process_still_sees_its_own_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from invocations.outcome import ErrorType, Fault, Outcome, StartKind, Status
 from nimbus_project.config import Config
 from tests.fakes import BROKEN, FakeClock, FakeDriver, FakeSandbox, ManualCrew, make_spec
 from workers.pool import Lease, Pool, PoolClosed, PoolLimits, PoolTimeout, Waiter
-from workers.pool.ledger import PATIENCE_SEC
+from workers.pool.ledger import PATIENCE_SEC, REFILL_AFTER_SEC
 from workers.sandbox import Call, SandboxError
 
 FAR = 1e9
@@ -68,6 +68,11 @@ class Bench:
         waiter = self.ask(spec)
         self.settle()
         return waiter.result()
+
+    def refill(self) -> None:
+        """What was taken from the stock is replaced, though not booted yet."""
+        self.clock.advance(REFILL_AFTER_SEC)
+        self.pool.tend()
 
     def run(self, lease: Lease, invocation_id: str = "i") -> Outcome:
         return lease.run(call(invocation_id), b"{}", FAR)
@@ -313,6 +318,7 @@ def test_prewarmed_of_another_size_books_the_larger(make: Make) -> None:
     bench.settle()
     with bench.ask(make_spec(memory_mb=128)).result() as lease:
         assert lease.start is StartKind.PREWARMED
+        bench.refill()
         assert bench.pool.stats().memory_mb == 256 + 256
         bench.run(lease)
         assert lease.sandbox.memory_mb == 128
@@ -393,8 +399,26 @@ def test_stock_is_filled_taken_and_filled_again(make: Make) -> None:
     assert bench.pool.stats().prewarmed == {"python3.11": 2, "nodejs20": 1}
     with bench.lease(make_spec(runtime="nodejs20")) as lease:
         assert lease.start is StartKind.PREWARMED
+        bench.refill()
         bench.settle()
         assert bench.pool.stats().prewarmed == {"python3.11": 2, "nodejs20": 1}
+
+
+def test_no_boot_begins_while_a_first_call_runs(make: Make) -> None:
+    bench = make(prewarm={"python3.11": 2})
+    bench.pool.tend()
+    bench.settle()
+    with bench.ask(make_spec()).result() as lease:
+        bench.run(lease)
+        bench.pool.tend()
+        assert not bench.boots.jobs
+    bench.clock.advance(REFILL_AFTER_SEC / 2)
+    # Nor does the next one put it off any further.
+    with bench.ask(make_spec("g")).result() as lease:
+        bench.run(lease)
+    bench.clock.advance(REFILL_AFTER_SEC / 2)
+    bench.pool.tend()
+    assert len(bench.boots.jobs) == 2
 
 
 def test_stock_leaves_a_boot_free_for_callers_and_comes_after_them(make: Make) -> None:
@@ -489,7 +513,8 @@ def test_given_back_untouched_it_is_the_stocks_again(make: Make) -> None:
     bench.pool.tend()
     bench.settle()
     with bench.lease(make_spec(memory_mb=512)):
-        pass
+        bench.refill()
+        bench.settle()
     stats = bench.pool.stats()
     assert (stats.prewarmed, stats.warm, stats.memory_mb) == ({"python3.11": 2}, 0, 256 + 256)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FIRST_BOOT_SEC = 0.3
 """Taken for a boot until one was measured."""
+REFILL_AFTER_SEC = 0.1
+"""What is taken from the stock is replaced so much later: a boot takes a processor, just while the first call runs."""
 PATIENCE_SEC = 1.0
 """A version without a sandbox waits so long before those of others are taken from them as they come back.
 Shorter would be fairer, but two busy functions in a full pool would then do little but boot."""
@@ -48,6 +50,8 @@ class Ledger:
         """Boots ordered for a version, oldest first; never more than it has waiters."""
         self._overbooked = False
         self._next_id = 0
+        self.refill_at = 0.0
+        """When the stock may be topped up again. One that is taken meanwhile does not put it off any further."""
 
     # -- callers
 
@@ -275,6 +279,8 @@ class Ledger:
             case Prewarmed(id):
                 if key in self._coming:
                     self._call_off(key)
+                if self.refill_at <= now:
+                    self.refill_at = now + REFILL_AFTER_SEC
                 self._hand_over(key, self.slots[id], StartKind.PREWARMED, now)
             case Evict(ids):
                 for id in ids:
@@ -334,6 +340,8 @@ class Ledger:
 
     def _refill(self, now: float) -> None:
         """One boot is always kept for callers, if more than one may go on at once."""
+        if now < self.refill_at:
+            return
         for runtime, target in self.limits.prewarm.items():
             while self._stocked(runtime) < target and not self.backoff.waits(runtime, now):
                 census = Census.of(self.slots.values())

@@ -131,9 +131,9 @@ class Pool:
             waiter = Waiter(self._seq, spec, now, deadline, on_settled)
             self._ledger.enqueue(waiter, now)
             actions = self._take_actions()
-            is_waiting = bool(self._ledger.queues)
+            is_tending = bool(self._ledger.queues) or self._ledger.refill_at > now
         self._carry_out(actions)
-        if is_waiting and not self._wake.is_set():
+        if is_tending and not self._wake.is_set():
             self._wake.set()
         return waiter
 
@@ -295,8 +295,18 @@ class Pool:
             if self._ledger.queues:
                 self._stopped.wait(TICK_SEC)
             else:
-                self._wake.wait(ROUND_SEC)
-                self._wake.clear()
+                self._rest()
+
+    def _rest(self) -> None:
+        """Until the next round is due, or somebody waits. Who took from the stock only has it set earlier."""
+        until = self.clock() + ROUND_SEC
+        while not self._stopped.is_set() and not self._ledger.queues:
+            now = self.clock()
+            refill_at = self._ledger.refill_at
+            left = (min(until, refill_at) if refill_at > now else until) - now
+            if left <= 0 or not self._wake.wait(left):
+                return
+            self._wake.clear()
 
     def _take_actions(self) -> list[Action]:
         actions, self._ledger.actions = self._ledger.actions, []
