@@ -10,6 +10,7 @@ import pytest
 from accounts import directory as known_keys
 from accounts import quotas
 from accounts.models import ApiKey, Quota
+from accounts.selectors import user_get
 from functions import services
 from functions.selectors import spec_get
 from functions.spec import FunctionSpec
@@ -76,9 +77,11 @@ def test_limits_are_read_again_before_their_age_is_over(django_assert_num_querie
     assert quotas.known(None) == quotas.Limits()
     with django_assert_num_queries(0):
         quotas.refresh([None], now + quotas.REFRESH_SEC / 2)
-    Quota.objects.update_or_create(owner=None, defaults={"max_invocations_per_day": 7})
-    quotas.refresh([None], now + quotas.REFRESH_SEC)
-    limits = quotas.known(None)
+    make_key("ada", "developer")
+    user = user_get("ada")
+    Quota.objects.create(owner=user, max_invocations_per_day=7)
+    quotas.refresh([user.pk], now + quotas.REFRESH_SEC)
+    limits = quotas.known(user.pk)
     assert limits is not None and limits.max_invocations_per_day == 7
 
 

@@ -412,11 +412,11 @@ def test_no_boot_begins_while_a_first_call_runs(make: Make) -> None:
         bench.run(lease)
         bench.pool.tend()
         assert not bench.boots.jobs
-    bench.clock.advance(REFILL_AFTER_SEC / 2)
+    bench.clock.advance(REFILL_AFTER_SEC * 0.6)
     # Nor does the next one put it off any further.
     with bench.ask(make_spec("g")).result() as lease:
         bench.run(lease)
-    bench.clock.advance(REFILL_AFTER_SEC / 2)
+    bench.clock.advance(REFILL_AFTER_SEC * 0.6)
     bench.pool.tend()
     assert len(bench.boots.jobs) == 2
 

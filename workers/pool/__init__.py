@@ -10,6 +10,7 @@ and is the only part that calls the driver.
 from workers.pool.actions import PoolClosed, PoolTimeout
 from workers.pool.lease import Lease, Waiter
 from workers.pool.limits import PoolLimits
-from workers.pool.pool import Pool, PoolStats
+from workers.pool.pool import Pool
+from workers.pool.stats import PoolStats
 
 __all__ = ["Lease", "Pool", "PoolClosed", "PoolLimits", "PoolStats", "PoolTimeout", "Waiter"]

@@ -6,8 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from functions.runtimes import RUNTIMES
@@ -19,6 +18,7 @@ from workers.pool.lease import Lease, Waiter
 from workers.pool.ledger import Ledger
 from workers.pool.limits import PoolLimits
 from workers.pool.slots import Slot, State, loaded_versions, of_before, of_version, outdated
+from workers.pool.stats import PoolStats
 from workers.sandbox import Sandbox, SandboxDriver, SandboxError
 
 log = logging.getLogger("nimbus.pool")
@@ -28,24 +28,6 @@ TICK_SEC = 0.02
 ROUND_SEC = 1.0
 """Between two rounds of housekeeping while nobody does."""
 BURIERS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolStats:
-    """One moment of a pool, for metrics and heartbeats."""
-
-    size: int
-    """Sandboxes held, those being booted or destroyed included."""
-    warm: int
-    busy: int
-    booting: int
-    prewarmed: Mapping[str, int]
-    """By runtime."""
-    waiting: int
-    memory_mb: int
-    """Sum of the limits of all held."""
-    memory_limit_mb: int
-    loaded: Sequence[str]
 
 
 class Pool:
