@@ -3,6 +3,7 @@ processes, that expire when the signature's own time would refuse it anyway."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import redis.asyncio
@@ -11,32 +12,65 @@ from redis.exceptions import RedisError
 from nimbus_project.core.errors import Unavailable
 from nimbus_project.core.redis import DELIVERED
 
-# All of a delivery's marks or none: two copies that come at once must not each find one of them.
+TOGETHER = 64
+"""Deliveries in one question."""
+
+# Of each delivery all marks or none: two copies that come at once must not each find one of them. ARGV has for each how
+# many of KEYS are its own, and for how many seconds.
 _TAKE = """
-for _, key in ipairs(KEYS) do
-  if redis.call('EXISTS', key) == 1 then return 0 end
+local taken, last = {}, 0
+for at = 1, #ARGV, 2 do
+  local first, is_new = last + 1, 1
+  last = last + tonumber(ARGV[at])
+  for number = first, last do
+    if redis.call('EXISTS', KEYS[number]) == 1 then is_new = 0 end
+  end
+  if is_new == 1 then
+    for number = first, last do redis.call('SET', KEYS[number], '', 'EX', ARGV[at + 1]) end
+  end
+  taken[#taken + 1] = is_new
 end
-for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'EX', ARGV[1]) end
-return 1
+return taken
 """
+_Asked = tuple[list[str], int, asyncio.Future[bool]]
 
 
 class Replays:
-    """Lives in the event loop of its web process."""
+    """Lives in the event loop of its web process. One question is under way at a time; whoever comes meanwhile goes
+    with the next one, together."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._script = client.register_script(_TAKE)
+        self._waiting: list[_Asked] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def take(self, scope: str, marks: Sequence[str], seconds: int) -> bool:
         """Mark a delivery as taken; False when it was before. Raises Unavailable: without the marks nobody can tell a
         replay, so none is let in."""
         if not marks or seconds <= 0:
             return True
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(([_key(scope, mark) for mark in marks], seconds, answer))
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await answer
+
+    async def _ask(self) -> None:
         try:
-            return bool(await self._script(keys=[_key(scope, mark) for mark in marks], args=[seconds]))
+            while self._waiting:
+                asked, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+                _tell(asked, await self._taken(asked))
+        finally:
+            self._asking = None
+
+    async def _taken(self, asked: Sequence[_Asked]) -> list[bool] | Exception:
+        keys = [key for marks, _, _ in asked for key in marks]
+        args = [number for marks, seconds, _ in asked for number in (len(marks), seconds)]
+        try:
+            return [bool(one) for one in await self._script(keys=keys, args=args)]
         except (RedisError, OSError) as error:
-            raise Unavailable("Replays can't be told apart while Redis is away. Try again.") from error
+            return error
 
     async def give_back(self, scope: str, marks: Sequence[str]) -> None:
         """It came to nothing: the sender may try again."""
@@ -46,6 +80,18 @@ class Replays:
             except (RedisError, OSError):
                 # The marks expire by themselves; until then the sender's next try is refused.
                 return
+
+
+def _tell(asked: Sequence[_Asked], taken: list[bool] | Exception) -> None:
+    for number, (_, _, answer) in enumerate(asked):
+        if answer.done():
+            continue  # who asked has gone
+        if isinstance(taken, Exception):
+            away = Unavailable("Replays can't be told apart while Redis is away. Try again.")
+            away.__cause__ = taken
+            answer.set_exception(away)
+        else:
+            answer.set_result(taken[number])
 
 
 def _key(scope: str, mark: str) -> str:

@@ -7,13 +7,16 @@ Each caller has one connection and one request at a time: the next is sent when 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import itertools
 import json
 import resource
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import cast
@@ -40,15 +43,27 @@ class Order:
     headers: tuple[str, ...] = ()
     """Lines."""
     host: str = "127.0.0.1"
+    secret: str = ""
+    """Each body has a number of its own, and is signed as GitHub does."""
 
-    def request(self) -> bytes:
-        body = self.body.encode()
+    def requests(self) -> Iterator[bytes]:
+        """Without end."""
+        if not self.secret:
+            return itertools.repeat(self._request(self.body.encode(), ()))
+        numbered = (b'{"number": %d}' % number for number in itertools.count(time.time_ns()))
+        return (self._request(body, (f"X-Hub-Signature-256: sha256={self._digest(body)}",)) for body in numbered)
+
+    def _digest(self, body: bytes) -> str:
+        return hmac.digest(self.secret.encode(), body, hashlib.sha256).hex()
+
+    def _request(self, body: bytes, more: tuple[str, ...]) -> bytes:
         lines = [
             f"POST {self.path} HTTP/1.1",
             f"Host: {self.host}:{self.port}",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             *self.headers,
+            *more,
         ]
         return "\r\n".join(lines).encode() + HEAD_END + body
 
@@ -86,7 +101,9 @@ def quantile(values: Sequence[float], q: float) -> float:
 class Caller(asyncio.Protocol):
     """One connection, one request at a time, until the time is up or it has made its `calls`."""
 
-    def __init__(self, request: bytes, until: float, calls: int, pause: float, done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, request: Callable[[], bytes], until: float, calls: int, pause: float, done: asyncio.Future[None]
+    ) -> None:
         self._request = request
         self._until = until
         self._calls = calls
@@ -108,8 +125,9 @@ class Caller(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
+        request = self._request()
         self._began = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         if self._left < 0:
@@ -176,7 +194,7 @@ def _same(caller: Caller) -> Caller:
 async def call_all(order: Order) -> tuple[list[Caller], float]:
     """All callers, and the seconds they took."""
     loop = asyncio.get_running_loop()
-    request, calls = order.request(), -(-order.calls // order.callers) or -1
+    request, calls = order.requests().__next__, -(-order.calls // order.callers) or -1
     began = time.perf_counter()
     callers: list[Caller] = []
     ends: list[asyncio.Future[None]] = []

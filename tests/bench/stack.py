@@ -164,9 +164,11 @@ class Stack:
         pause: float = 0.0,
         path: str = INVOKE,
         body: str | None = None,
+        secret: str | None = None,
         warm_up: bool = True,
     ) -> Load:
-        """A burst of calls, after a shorter one that does not count and the boots that it has caused."""
+        """A burst of calls, after a shorter one that does not count and the boots that it has caused. With a `secret`
+        (empty: none) they come from strangers, who have no key and sign instead."""
         order = Order(
             port=self.port,
             path=path.format(function),
@@ -178,6 +180,8 @@ class Stack:
         )
         if body is not None:
             order = replace(order, body=body)
+        if secret is not None:
+            order = replace(order, secret=secret, headers=())
         if warm_up:
             before = run_load(replace(order, seconds=min(WARM_UP_SEC, seconds), pause=0.0))
             assert before.errors == 0, before.statuses

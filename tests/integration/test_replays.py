@@ -1,0 +1,90 @@
+"""Marks of deliveries, asked for together: each copy is told apart however many come at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from nimbus_project.core import redis
+from nimbus_project.core.errors import Unavailable
+from nimbus_project.core.redis import DELIVERED
+from tests.services import RedisServer
+from triggers.replays import TOGETHER, Replays
+
+
+def run(work: Callable[[Replays], Awaitable[object]]) -> None:
+    async def main() -> None:
+        client = redis.async_connection(patience_sec=5.0)
+        try:
+            await work(Replays(client))
+        finally:
+            await client.aclose()
+
+    redis.connection().delete(*redis.connection().scan_iter(match=f"{DELIVERED}*"), "none")
+    asyncio.run(main())
+
+
+def test_of_many_copies_at_once_one_is_new(redis_server: RedisServer) -> None:
+    """More than go in one question, two copies of each, in the midst of one another."""
+
+    async def work(replays: Replays) -> None:
+        names = [str(number) for number in range(2 * TOGETHER)]
+        asked = [(name, replays.take("f", [f"a{name}", f"b{name}"], 60)) for name in names + names]
+        told = await asyncio.gather(*(take for _, take in asked))
+        new = Counter(name for (name, _), is_new in zip(asked, told, strict=True) if is_new)
+        assert new == Counter(names)
+
+    run(work)
+
+
+def test_all_marks_or_none(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        told = await asyncio.gather(
+            replays.take("f", ["x", "y"], 60),
+            replays.take("f", ["y", "z"], 60),
+            replays.take("f", ["z"], 60),
+            replays.take("g", ["x"], 60),
+        )
+        assert told == [True, False, True, True], "of the second nothing was marked; scopes are apart"
+        await replays.give_back("f", ["x", "y"])
+        assert await replays.take("f", ["y"], 60)
+
+    run(work)
+
+
+def test_each_for_its_own_time(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        await asyncio.gather(replays.take("f", ["short"], 10), replays.take("f", ["long"], 1000))
+        assert 0 < redis.connection().ttl(f"{DELIVERED}f:short") <= 10
+        assert 900 < redis.connection().ttl(f"{DELIVERED}f:long") <= 1000
+        assert await replays.take("f", [], 60) and await replays.take("f", ["short"], 0), "nothing to tell apart"
+
+    run(work)
+
+
+def test_one_who_has_gone_does_not_keep_the_others(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        takes = [asyncio.ensure_future(replays.take("f", [name], 60)) for name in "abc"]
+        await asyncio.sleep(0)
+        takes[1].cancel()
+        assert await takes[0] and await takes[2]
+        assert await replays.take("f", ["d"], 60)
+
+    run(work)
+
+
+def test_without_redis_all_are_refused_and_later_ones_let_in(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        real = replays._script
+
+        async def away(**_: object) -> object:
+            raise OSError("away")
+
+        replays._script = away  # type: ignore[assignment]
+        told = await asyncio.gather(*(replays.take("f", [name], 60) for name in "ab"), return_exceptions=True)
+        assert [type(one) for one in told] == [Unavailable] * 2
+        replays._script = real
+        assert await replays.take("f", ["a"], 60)
+
+    run(work)
