@@ -17,6 +17,10 @@ class NotCancellable(Conflict):
     code = "not_cancellable"
 
 
+class EventNotKept(Conflict):
+    code = "event_not_kept"
+
+
 class DeadLetterNotFound(NotFound):
     code = "dead_letter_not_found"
 

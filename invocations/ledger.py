@@ -20,6 +20,7 @@ from redis import Redis
 from invocations import rows
 from invocations.models import Invocation, InvocationLog
 from invocations.record import RunRecord
+from nimbus_project.config import config
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.redis import CONTROL, SETTLED
 
@@ -45,7 +46,8 @@ def store(heading: bytes, lines: bytes) -> None:
 def write(records: list[RunRecord]) -> None:
     """As `store`, without a journal."""
     if records:
-        store(rows.HEADING, b"".join(rows.lines_of(record) for record in records))
+        most = config().kept_payload_bytes
+        store(rows.HEADING, b"".join(rows.lines_of(record, most) for record in records))
 
 
 def _store(model: type[Model], columns: str, lines: bytes) -> None:

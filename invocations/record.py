@@ -46,6 +46,8 @@ class CallMessage:
     session_key: str = ""
     slot: bool = False
     """The call holds one of the function's `max_concurrency` slots; whoever ends it gives it back."""
+    is_repeatable: bool = False
+    """It has an idempotency key: its result is kept whole, however large, for whoever asks again."""
 
     def to_wire(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _CALL_FIELDS}

@@ -10,6 +10,7 @@ What a run has printed is a line of its own, of the table of logs, marked by `LO
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -48,6 +49,8 @@ _COPIED: Final = [
     "fault",
     "input",
     "output",
+    "omitted_input_bytes",
+    "omitted_output_bytes",
     "error",
     "error_type",
     "stack_trace",
@@ -64,16 +67,22 @@ _COPIED: Final = [
 ]
 
 
-def lines_of(run: RunRecord) -> bytes:
-    """Of the journal. Raises ValueError for text that is no Unicode."""
+def lines_of(run: RunRecord, most: int = sys.maxsize) -> bytes:
+    """Of the journal. Of an event or a result of more than `most` bytes only the size is kept. Raises ValueError for
+    text that is no Unicode."""
     r, word = run, _word
-    output = _NULL if r.output is None else f"\\\\x{r.output.hex()}"
+    event, no_event = (r.input.hex(), _NULL) if len(r.input) <= most else ("", str(len(r.input)))
+    output, no_output = _NULL, _NULL
+    if r.output is not None and len(r.output) <= most:
+        output = f"\\\\x{r.output.hex()}"
+    elif r.output is not None:
+        no_output = str(len(r.output))
     started = _NULL if r.started_ms is None else _stamp(r.started_ms)
     return (
         f"{r.id}\t{_text(r.request_id)}\t{word(r.function_id)}\t{word(r.function_name)}\t{word(r.runtime)}\t{r.version}\t"
         f"{_number(r.owner_id)}\t{_number(r.caller_id)}\t{word(r.alias)}\t{word(r.environment)}\t{word(r.trigger_type)}\t"
-        f"{_text(r.session_key)}\t{word(r.status)}\t{word(r.fault)}\t\\\\x{r.input.hex()}\t{output}\t{_text(r.error)}\t"
-        f"{_text(r.error_type)}\t{_json(r.stack_trace)}\t{word(r.start_kind)}\t1\t{word(r.worker_id)}\t"
+        f"{_text(r.session_key)}\t{word(r.status)}\t{word(r.fault)}\t\\\\x{event}\t{output}\t{no_event}\t{no_output}\t"
+        f"{_text(r.error)}\t{_text(r.error_type)}\t{_json(r.stack_trace)}\t{word(r.start_kind)}\t1\t{word(r.worker_id)}\t"
         f"{_stamp(r.created_ms)}\t{started}\t{_stamp(r.completed_ms)}\t{r.duration_ms}\t{r.queue_ms}\t{_billed(r)}\t"
         f"{_number(r.memory_used_mb)}{_REST}\n{_log_line(r) if r.logs else ''}"
     ).encode()

@@ -22,7 +22,7 @@ from functions.directory import LiveFunction
 from functions.selectors import seen_among
 from invocations import daily, idempotency, lifecycle, selectors, slots
 from invocations.counters import Counters
-from invocations.errors import NotCancellable
+from invocations.errors import EventNotKept, NotCancellable
 from invocations.models import Invocation, TriggerType
 from invocations.record import CallMessage
 from nimbus_project.config import config
@@ -183,6 +183,7 @@ def call_message(new: NewInvocation, *, reply_to: str, now_ms: float, slot: bool
         start_before_ms=now_ms + config().queue_wait_sec * 1000,
         reply_to=reply_to,
         slot=slot,
+        is_repeatable=bool(new.idempotency_key),
     )
 
 
@@ -214,7 +215,9 @@ def at_limit(function: LiveFunction) -> TooManyRequests:
 
 def replay(original: Invocation, function: LiveFunction, request_id: str) -> Invocation:
     """The same event once more, asynchronously, on the function as it is now, in the same environment. Raises
-    EnvironmentNotFound when that is gone."""
+    EnvironmentNotFound when that is gone, EventNotKept."""
+    if original.omitted_input_bytes is not None:
+        raise EventNotKept(f"The event was too large to be kept ({original.omitted_input_bytes} bytes).")
     again = NewInvocation(
         function=function,
         event=bytes(original.input),

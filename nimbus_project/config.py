@@ -72,6 +72,9 @@ class Config(BaseSettings):
     # -- limits of the API
     max_event_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
     max_result_bytes: int = Field(6 * MIB, ge=1024, le=15 * MIB)
+    kept_payload_bytes: int = Field(256 * 1024, ge=0)
+    """A synchronous call's event or result that is larger is not kept with its invocation, only its size: such a call
+    can't be replayed. Results of calls with an Idempotency-Key, and queued events, are always kept."""
     max_request_bytes: int = Field(72 * MIB, ge=1024)
     """Body of any other API call: room for a 50 MiB archive as base64."""
     max_log_bytes: int = Field(256 * 1024, ge=1024, le=4 * MIB)

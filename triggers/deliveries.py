@@ -152,6 +152,8 @@ def redeliver(reference: str, delivery: str, request_id: str, now: datetime) -> 
         original = selectors.invocation_get(str(old.invocation_id))
     except InvocationNotFound as error:
         raise DeliveryNotKept("The invocation that this delivery led to is not kept any more.") from error
+    if original.omitted_input_bytes is not None:
+        raise DeliveryNotKept(f"The event was too large to be kept ({original.omitted_input_bytes} bytes).")
     new = NewInvocation(
         function=directory.look_up(str(function.pk)),
         event=bytes(original.input),

@@ -9,7 +9,6 @@ from functions.configuration import SecretUnreadable
 from functions.spec import FunctionSpec
 from invocations.outcome import Outcome, StartKind
 from invocations.record import CallMessage, record_of
-from invocations.rows import lines_of
 from workers import tally
 from workers.sandbox import Call, Exchange, SandboxError
 from workers.unrun import as_told, deleted, unavailable
@@ -137,7 +136,7 @@ class Run:
         if call.slot or self._run_log.lines:
             worker.shipper.end_later(self._run_log, outcome.status, call.function_id if call.slot else "")
         tally.count(call.function_name, call.runtime, start, outcome)
-        return record.to_head(), lines_of(record)
+        return record.to_head(), worker.lines_of(call, record)
 
     def as_told(self) -> dict[str, Any]:
         """For the heartbeat."""

@@ -104,7 +104,7 @@ def run(
 def _deliver(worker: Worker, call: CallMessage, record: RunRecord, run_log: RunLog) -> None:
     """The record first, then the answer. A Redis that is away is waited for a few seconds."""
     data = record.to_bytes()
-    worker.keep(record)
+    worker.keep(call, record)
     for _ in range(DELIVERY_TRIES):
         try:
             pipeline = worker.client.pipeline(transaction=False)

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import secrets
+import sys
 import threading
 import time
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from functions.selectors import spec_get
 from functions.spec import FunctionSpec
 from invocations import backlog, lifecycle
 from invocations.models import Invocation, Report
-from invocations.record import RunRecord
+from invocations.record import CallMessage, RunRecord
 from invocations.rows import lines_of
 from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
@@ -136,11 +137,16 @@ class Worker:
                 log.warning("runs can't be given back: the database is away")
                 return
 
-    def keep(self, record: RunRecord) -> None:
+    def lines_of(self, call: CallMessage, record: RunRecord) -> bytes:
+        """For the journal: what is kept of a finished run."""
+        # Who repeats a call with an idempotency key gets its answer from there.
+        return lines_of(record, sys.maxsize if call.is_repeatable else self.settings.kept_payload_bytes)
+
+    def keep(self, call: CallMessage, record: RunRecord) -> None:
         """Write a finished run down, before its answer is sent. A disk that takes no more costs the record, not the
         answer."""
         try:
-            self.scribe.journal.append(lines_of(record))
+            self.scribe.journal.append(self.lines_of(call, record))
         except OSError:
             log.exception("a record is lost: the journal can't be written")
 

@@ -44,6 +44,9 @@ class Invocation(models.Model):
     # JSON text as it came and as it was made: jsonb would refuse "\\u0000" and cost a parse on the way.
     input = models.BinaryField()
     output = models.BinaryField(null=True, blank=True)
+    omitted_input_bytes = models.PositiveIntegerField(null=True, blank=True)
+    """The event's size, where it was too large to be kept (`kept_payload_bytes`); `input` is empty then."""
+    omitted_output_bytes = models.PositiveIntegerField(null=True, blank=True)
     error = models.TextField(blank=True)
     error_type = models.CharField(max_length=128, blank=True)
     fault = models.CharField(max_length=16, blank=True, choices=[(f.value, f.value) for f in Fault])

@@ -33,6 +33,11 @@ class InvocationSerializer(serializers.Serializer):
         required=False,
         help_text="in lists: which of input and output are too large to be shown there",
     )
+    omitted = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="bytes of an input or output that was too large to be kept, by its name",
+    )
     error = serializers.CharField(required=False)
     error_type = serializers.CharField(required=False)
     stack_trace = serializers.ListField(child=serializers.CharField(), required=False)
@@ -163,7 +168,12 @@ def invocation_row_shape(row: Any) -> dict[str, Any]:
 
 def as_it_came(text: Any) -> orjson.Fragment | None:
     """JSON text for the answer as it is: not parsed, so that neither depth nor a number's spelling matters."""
-    return None if text is None or (encoded := bytes(text)) == b"null" else orjson.Fragment(encoded)
+    return None if text is None or (encoded := bytes(text)) in (b"", b"null") else orjson.Fragment(encoded)
+
+
+def _omitted(row: Invocation) -> dict[str, int]:
+    sizes = {"input": row.omitted_input_bytes, "output": row.omitted_output_bytes}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[str, Any]:
@@ -179,6 +189,7 @@ def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[s
         "input": event,
         "output": output,
         "truncated": large,
+        "omitted": _omitted(row),
         "error": row.error,
         "error_type": row.error_type,
         "stack_trace": row.stack_trace,
@@ -199,7 +210,7 @@ def _shape(row: Invocation, event: Any, output: Any, large: list[str]) -> dict[s
         "request_id": row.request_id,
         "created_at": row.created_at,
     }
-    return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v not in ("", []))}
+    return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v not in ("", [], {}))}
 
 
 def log_line_shapes(lines: Lines) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ MORE = {
     INVOCATION: {
         "environment",
         "truncated",
+        "omitted",
         "stack_trace",
         "start_kind",
         "attempts",
