@@ -26,14 +26,23 @@ const LOOK_MS = 50;
 /** An output file is emptied once this much of it has been read. */
 const TRUNCATE_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
+/** One read of the socket; a frame up to this size is read and written without memory of its own. */
+const FRAME_BYTES = 64 * 1024;
+/** Size field included. */
+const MAX_FRAME_BYTES = 16 * 1024 * 1024 + 4;
 
 // The user's code may replace any of these; the runner goes on with its own.
 const { writeSync, readSync, fstatSync, openSync, closeSync, ftruncateSync, readFileSync } = fs;
 const { stringify, parse } = JSON;
 const now = Date.now;
 const exit = process.reallyExit.bind(process);
+const usage = process.resourceUsage.bind(process);
+const repeat = setInterval;
+const stopRepeating = clearInterval;
+const soon = setImmediate;
 const monotonicMs = performance.now.bind(performance);
 const pause = new Int32Array(new SharedArrayBuffer(4));
+const NOTHING = Buffer.alloc(0);
 
 const socketPath = process.env.NIMBUS_SOCKET;
 // The real path: stack frames are told apart by it.
@@ -51,54 +60,81 @@ class NamedFault extends Error {
   }
 }
 
-/** The connection to the driver. Reads by the event loop, writes at once. */
+/**
+ * The connection to the driver. Reads by the event loop, writes at once.
+ *
+ * Past net's streams: they take 64 KiB of new memory for every read, and as long as all the rest of a short call.
+ */
 class Link {
-  constructor(socket, onFrame) {
-    this.socket = socket;
-    this.fd = socket._handle.fd;
-    this.chunks = [];
-    this.have = 0;
-    this.need = 4;
-    socket.on('data', (chunk) => this.feed(chunk, onFrame));
+  constructor(onFrame, onConnected) {
+    this.onFrame = onFrame;
+    this.out = Buffer.allocUnsafeSlow(FRAME_BYTES);
+    this.large = null; // a frame of which a part has come, in memory of its own
+    this.have = 0; // so much of it
+    this.rest = NOTHING; // less than a frame's first four bytes
+    const onread = { buffer: Buffer.allocUnsafeSlow(FRAME_BYTES), callback: (size, buffer) => this.feed(buffer, size) };
+    const socket = net.connect({ path: socketPath, onread }, () => {
+      this.fd = socket._handle.fd;
+      onConnected();
+    });
     socket.on('error', () => exit(EXIT_DISCONNECTED));
     socket.on('close', () => exit(EXIT_DISCONNECTED));
   }
 
-  feed(chunk, onFrame) {
-    this.chunks.push(chunk);
-    this.have += chunk.length;
-    while (this.have >= this.need) {
-      const data = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks);
-      this.chunks = [data];
-      this.need = data.readUInt32BE(0) + 4;
-      if (this.have < this.need) return;
-      const bodyAt = 9 + data.readUInt32BE(5);
-      const head = bodyAt > 9 ? parse(data.toString('utf8', 9, bodyAt)) : {};
-      const body = data.subarray(bodyAt, this.need);
-      const type = data[4];
-      this.have -= this.need;
-      this.chunks = this.have ? [data.subarray(this.need)] : [];
-      this.need = 4;
-      onFrame(type, head, body);
+  /** The first `end` bytes of `data` have come; they are overwritten once this returns. */
+  feed(data, end) {
+    let at = 0;
+    if (this.large) {
+      at = Math.min(end, this.large.length - this.have);
+      data.copy(this.large, this.have, 0, at);
+      this.have += at;
+      if (this.have < this.large.length) return true;
+      const whole = this.large;
+      this.large = null;
+      this.take(whole, 0, whole.length);
+    } else if (this.rest.length) {
+      data = Buffer.concat([this.rest, data.subarray(0, end)]);
+      end = data.length;
     }
+    while (end - at >= 4) {
+      const size = data.readUInt32BE(at) + 4;
+      if (size > MAX_FRAME_BYTES) exit(EXIT_DISCONNECTED);
+      if (end - at < size) {
+        this.large = Buffer.allocUnsafe(size);
+        this.have = data.copy(this.large, 0, at, end);
+        at = end;
+        break;
+      }
+      this.take(data, at, at + size);
+      at += size;
+    }
+    this.rest = at === end ? NOTHING : Buffer.from(data.subarray(at, end));
+    return true;
+  }
+
+  /** One frame, whole. */
+  take(data, at, end) {
+    const bodyAt = at + 9 + data.readUInt32BE(at + 5);
+    const head = bodyAt > at + 9 ? parse(data.toString('utf8', at + 9, bodyAt)) : {};
+    this.onFrame(data[at + 4], head, data.subarray(bodyAt, end));
   }
 
   /** `head` is JSON text, `body` text or bytes. */
-  send(type, head, body) {
+  send(type, head, body = '') {
     const text = typeof body === 'string';
-    const headBytes = Buffer.byteLength(head);
-    const bodyBytes = body === undefined ? 0 : text ? Buffer.byteLength(body) : body.length;
-    const frame = Buffer.allocUnsafe(9 + headBytes + bodyBytes);
-    frame.writeUInt32BE(5 + headBytes + bodyBytes, 0);
+    let frame = this.out;
+    if (9 + 3 * head.length + (text ? 3 : 1) * body.length > FRAME_BYTES) {
+      frame = Buffer.allocUnsafe(9 + Buffer.byteLength(head) + (text ? Buffer.byteLength(body) : body.length));
+    }
+    const headBytes = frame.write(head, 9, 'utf8');
+    const end = 9 + headBytes + (text ? frame.write(body, 9 + headBytes, 'utf8') : body.copy(frame, 9 + headBytes));
+    frame.writeUInt32BE(end - 4, 0);
     frame[4] = type;
     frame.writeUInt32BE(headBytes, 5);
-    frame.write(head, 9, 'utf8');
-    if (text) frame.write(body, 9 + headBytes, 'utf8');
-    else if (bodyBytes) body.copy(frame, 9 + headBytes);
     let at = 0;
-    while (at < frame.length) {
+    while (at < end) {
       try {
-        at += writeSync(this.fd, frame, at, frame.length - at);
+        at += writeSync(this.fd, frame, at, end - at);
       } catch (error) {
         if (error.code !== 'EAGAIN') exit(EXIT_DISCONNECTED);
         Atomics.wait(pause, 0, 0, 1);
@@ -119,9 +155,11 @@ class Output {
     this.limit = this.left = 64 * 1024;
     this.full = false;
     this.head = '{';
+    this.look = null;
     this.held = [];
     this.parts = { stdout: '', stderr: '' };
     this.files = [];
+    this.chunk = Buffer.allocUnsafeSlow(FRAME_BYTES);
     for (const [fd, stream] of [[1, 'stdout'], [2, 'stderr']]) {
       this.redirect(fd, stream);
       this.replace(fd, stream);
@@ -165,15 +203,17 @@ class Output {
   }
 
   drainFile(file) {
+    // Most functions never write by descriptor: a read of an empty file costs less than its size.
+    let count = file.at ? 0 : readSync(file.reader, this.chunk, 0, FRAME_BYTES, 0);
+    if (!file.at && !count) return;
     const { size } = fstatSync(file.reader);
     if (size < file.at) file.at = 0; // somebody truncated it
-    if (size === file.at) return;
-    const data = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, size - file.at));
     while (file.at < size && !this.full) {
-      const count = readSync(file.reader, data, 0, data.length, file.at);
+      count ||= readSync(file.reader, this.chunk, 0, Math.min(FRAME_BYTES, size - file.at), file.at);
       if (!count) break;
       file.at += count;
-      this.write(file.stream, file.decoder.write(data.subarray(0, count)));
+      this.write(file.stream, file.decoder.write(this.chunk.subarray(0, count)));
+      count = 0;
     }
     if (this.full) file.at = size;
     if (file.at >= TRUNCATE_BYTES) {
@@ -226,21 +266,34 @@ class Output {
   /** A call starts: what was held goes first. */
   begin(id) {
     this.head = `{"id":${stringify(id)},`;
-    const held = this.held;
-    this.held = [];
-    for (const [stream, data, atMs] of held) this.frame(stream, data, atMs);
-    this.look = setInterval(() => this.drain(), LOOK_MS);
-    this.look.unref();
+    if (this.held.length) {
+      const held = this.held;
+      this.held = [];
+      for (const [stream, data, atMs] of held) this.frame(stream, data, atMs);
+    }
+    if (this.look === null) {
+      this.look = repeat(() => this.lookAgain(), LOOK_MS);
+      this.look.unref();
+    }
+  }
+
+  /** One timer for all calls that follow each other closely. */
+  lookAgain() {
+    if (this.head !== null) this.drain();
+    else {
+      stopRepeating(this.look);
+      this.look = null;
+    }
   }
 
   /** A call is over: all it wrote is sent, with unfinished lines. What follows is held. */
   end() {
-    clearInterval(this.look);
     this.drain();
-    for (const stream of ['stdout', 'stderr']) {
-      const rest = this.parts[stream];
-      this.parts[stream] = '';
-      this.emit(stream, rest);
+    const { stdout, stderr } = this.parts;
+    if (stdout || stderr) {
+      this.parts.stdout = this.parts.stderr = '';
+      this.emit('stdout', stdout);
+      this.emit('stderr', stderr);
     }
     this.head = null;
     this.left = this.limit;
@@ -357,7 +410,7 @@ function encodeResult(result, limit) {
     throw new NamedFault('ResultNotJson', `The result can't be written as JSON: ${why}.`);
   }
   if (text === undefined) throw new NamedFault('ResultNotJson', `The result can't be written as JSON: it is a ${typeof result}.`);
-  if (text.length > limit || Buffer.byteLength(text) > limit) throw tooLarge();
+  if (3 * text.length > limit && Buffer.byteLength(text) > limit) throw tooLarge();
   // Lone surrogates come out of stringify as escapes, which strict parsers refuse.
   return text.includes('\\ud') ? text.replace(/\\(\\|ud[89a-f][0-9a-f]{2})/g, (all, what) => (what === '\\' ? all : '\ufffd')) : text;
 }
@@ -425,27 +478,41 @@ function stackOf(error) {
   return lines.slice(0, 2 * MAX_STACK_FRAMES);
 }
 
-/** Start a new measurement of peak memory (Linux): the high-water mark falls to what is resident now. */
-function resetPeak() {
-  try {
-    const fd = openSync('/proc/self/clear_refs', 'w');
+/** Peak resident memory of one call (Linux; elsewhere that of the process's whole life). */
+class Peak {
+  constructor() {
+    this.mark = Buffer.from('5'); // proc_pid_clear_refs(5)
+    this.fd = null;
+    this.least = 0;
     try {
-      writeSync(fd, '5');
-    } finally {
-      closeSync(fd);
+      this.fd = openSync('/proc/self/clear_refs', 'w');
+      this.reset();
+      // getrusage(2) never says less than what the process was before it became Node; /proc does, but takes ten times as long.
+      if (usage().maxRSS > this.slow() + 1024) this.least = usage().maxRSS;
+    } catch {
+      this.fd = null; // not Linux, or not allowed
     }
-  } catch {
-    // not Linux, or not allowed: then the peak is the process's whole life's
   }
-}
 
-/** Peak resident memory since `resetPeak`, MiB. */
-function peakMb() {
-  try {
-    const kib = /VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))[1];
+  /** Start a new measurement: the high-water mark falls to what is resident now. */
+  reset() {
+    if (this.fd === null) return;
+    try {
+      writeSync(this.fd, this.mark, 0, 1);
+    } catch {
+      this.fd = null; // the user closed it
+    }
+  }
+
+  /** MiB since `reset`. */
+  mb() {
+    let kib = usage().maxRSS;
+    if (kib <= this.least) kib = this.slow();
     return Math.round((kib / 1024) * 100) / 100;
-  } catch {
-    return Math.round((process.resourceUsage().maxRSS / 1024) * 100) / 100;
+  }
+
+  slow() {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))[1]);
   }
 }
 
@@ -453,16 +520,14 @@ function peakMb() {
 class Runner {
   constructor(output) {
     this.output = output;
+    this.peak = new Peak();
     this.current = undefined; // {id, started} of the load (without id) or call under way
   }
 
   connect() {
-    const socket = net.connect(socketPath, () => {
-      this.link = this.output.link = new Link(socket, (type, head, body) => this.onFrame(type, head, body));
-      const hello = { protocol: 1, runtime: `nodejs${process.versions.node.split('.')[0]}`, pid: process.pid };
-      this.link.send(HELLO, stringify({ ...hello, language_version: process.versions.node }));
-    });
-    socket.once('error', () => exit(EXIT_DISCONNECTED));
+    const hello = { protocol: 1, runtime: `nodejs${process.versions.node.split('.')[0]}`, pid: process.pid };
+    const greet = () => this.link.send(HELLO, stringify({ ...hello, language_version: process.versions.node }));
+    this.link = this.output.link = new Link((type, head, body) => this.onFrame(type, head, body), greet);
     process.on('uncaughtException', (error) => this.uncaught('uncaughtException', error));
     process.on('unhandledRejection', (error) => this.uncaught('unhandledRejection', error));
     process.on('exit', () => this.current && this.output.end());
@@ -497,7 +562,7 @@ class Runner {
   }
 
   async invoke(head, body) {
-    resetPeak();
+    this.peak.reset();
     this.output.begin(head.id);
     const current = (this.current = { id: head.id, started: monotonicMs() });
     let text;
@@ -509,12 +574,12 @@ class Runner {
       return;
     }
     // One turn of the event loop: a promise rejected in this call without a listener is this call's failure.
-    setImmediate(() => {
+    soon(() => {
       if (this.current !== current) return;
       const spent = Math.round((monotonicMs() - current.started) * 1000) / 1000;
       this.current = undefined;
       this.output.end();
-      this.link.send(RESULT, `{"id":${stringify(head.id)},"duration_ms":${spent},"memory_mb":${peakMb()}}`, text);
+      this.link.send(RESULT, `{"id":${stringify(head.id)},"duration_ms":${spent},"memory_mb":${this.peak.mb()}}`, text);
     });
   }
 
@@ -534,7 +599,7 @@ class Runner {
       error_type: typeOf(error),
       stack_trace: error instanceof NamedFault ? [] : stackOf(error),
       duration_ms: monotonicMs() - current.started,
-      memory_mb: peakMb(),
+      memory_mb: this.peak.mb(),
       fatal,
     };
     if (error instanceof NamedFault) head.error_type = error.faultType;
