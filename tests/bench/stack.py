@@ -246,7 +246,8 @@ class Stack:
         return all(_is_still(pool) and (not full or _is_full(pool)) for pool in pools)
 
     def _redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.redis.url)
+        # Bounded, for a server that was stopped in its tracks answers nothing, and no condition is asked meanwhile.
+        return redis.Redis.from_url(self.redis.url, socket_timeout=5, socket_connect_timeout=5)
 
     # -- what it uses
 
