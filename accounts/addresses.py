@@ -19,13 +19,20 @@ def client_address(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: S
     stated = ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
     found = peer
     for text in reversed([part.strip() for part in stated.split(",")]):
-        address = _parsed(text)
+        address = _parsed(_without_port(text))
         if address is None:
             break
         found = str(address)
         if not is_within(found, trusted):
             break
     return found
+
+
+def _without_port(text: str) -> str:
+    """Some proxies say where the connection came from port and all: ``203.0.113.9:4711``, ``[2001:db8::1]:4711``."""
+    if text.startswith("["):
+        return text[: text.find("]") + 1]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def was_over_tls(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Sequence[Network]) -> bool:
