@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from invocations.record import RunRecord
+from nimbus_project.core.outage import Outage
 from nimbus_project.core.redis import REPLIES
 
 log = logging.getLogger("nimbus.results")
@@ -34,6 +35,7 @@ class Mailbox:
     def __init__(self, web_id: str) -> None:
         self.web_id = web_id
         self._waiting: dict[str, asyncio.Future[RunRecord]] = {}
+        self._unread = Outage(log, "answers can't be read: Redis is away")
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -62,14 +64,15 @@ class Mailbox:
         while True:
             try:
                 answer = await cast("Awaitable[tuple[bytes, bytes] | None]", client.brpop([key], timeout=5))
+                self._unread.ended()
                 if answer is None:
                     continue
                 self._hand_out(answer[1])
                 if len(self._waiting) > 1:
                     for record in await cast("Awaitable[list[bytes] | None]", client.rpop(key, _TAKE_AT_ONCE)) or []:
                         self._hand_out(record)
-            except (RedisError, OSError):
-                log.warning("answers can't be read: Redis is away")
+            except (RedisError, OSError) as error:
+                self._unread.began(error)
                 await asyncio.sleep(0.2)
 
     def _hand_out(self, data: bytes) -> None:

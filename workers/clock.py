@@ -19,7 +19,9 @@ from django.db import close_old_connections
 from redis.exceptions import RedisError
 
 from nimbus_project.core import redis
+from nimbus_project.core.outage import Outage
 from nimbus_project.core.queue import CLOCK
+from nimbus_project.core.unforeseen import outage_of
 
 log = logging.getLogger("nimbus.clock")
 
@@ -33,6 +35,7 @@ class ClockHand:
     def __init__(self, tasks: Mapping[str, Callable[..., object]]) -> None:
         self._tasks = tasks
         self._stop = threading.Event()
+        self._outage = Outage(log, "what the time asks for can't be done")
         self._thread = threading.Thread(target=self._work, name="nimbus-clock", daemon=True)
 
     def start(self) -> None:
@@ -65,7 +68,12 @@ class ClockHand:
                 return
             args, kwargs, _ = orjson.loads(b64decode(envelope["body"]))
             self._tasks[headers["task"]](*args, **kwargs)
-        except Exception:
-            log.exception("a task of the clock failed")
+        except Exception as error:
+            if outage_of(error):
+                self._outage.began(error)
+            else:
+                log.exception("a task of the clock failed")
+        else:
+            self._outage.ended()
         finally:
             close_old_connections()

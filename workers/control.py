@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nimbus.control")
 
+AWAY_SEC = 0.5
+
 
 class ControlListener:
     """One thread per worker."""
@@ -45,7 +47,11 @@ class ControlListener:
                             self._obey(message["channel"].decode(), message["data"])
             except (RedisError, OSError):
                 self._forget_all()
-                self._stop.wait(0.5)
+                self._stop.wait(AWAY_SEC)
+            except Exception:
+                # Without this thread the worker would hear of nothing any more.
+                log.exception("an order could not be obeyed")
+                self._stop.wait(AWAY_SEC)
 
     def _forget_all(self) -> None:
         quotas.forget_all()

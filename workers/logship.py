@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from invocations import slots
 from invocations.outcome import LogLine
+from nimbus_project.core.outage import Outage
 from nimbus_project.core.redis import LINES, LOGS
 
 log = logging.getLogger("nimbus.logship")
@@ -64,6 +65,7 @@ class LogShipper:
         self._ended: deque[tuple[RunLog, str, str]] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._unshipped = Outage(log, "live logs can't be shipped: Redis is away")
         self._thread = threading.Thread(target=self._work, name="nimbus-logship", daemon=True)
 
     def start(self) -> None:
@@ -104,8 +106,13 @@ class LogShipper:
                 if self._dirty and time.monotonic() - shipped_at >= SHIP_EVERY_SEC:
                     shipped_at = time.monotonic()
                     self._ship()
-            except RedisError:
-                log.warning("live logs can't be shipped: Redis is away")
+            except RedisError as error:
+                self._unshipped.began(error)
+            except Exception:
+                # Without this thread nobody would hear of a run any more.
+                log.exception("live logs could not be shipped")
+            else:
+                self._unshipped.ended()
 
     def _end_some(self) -> None:
         while self._ended:

@@ -19,11 +19,11 @@ from invocations.models import Invocation
 from invocations.outcome import Outcome, StartKind
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.logging import request_id_var
+from nimbus_project.core.outage import Outage
 from nimbus_project.core.queue import Task, woken
 from nimbus_project.core.unforeseen import outage_of
 from workers import executor
 from workers.logship import RunLog
-from workers.outage import Outage
 from workers.sandbox import Call
 from workers.takers import Took
 from workers.tally import count

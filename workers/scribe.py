@@ -7,12 +7,14 @@ import threading
 import time
 from pathlib import Path
 
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 from redis import Redis
 from redis.exceptions import RedisError
 
 from invocations import ledger, rows
 from invocations.journal import Journal, Position, abandoned
+from nimbus_project.core.outage import Outage
+from nimbus_project.core.unforeseen import outage_of
 
 log = logging.getLogger("nimbus.scribe")
 
@@ -21,6 +23,8 @@ GATHER_SEC = 0.1
 TAKE_OVER_EVERY_SEC = 2.0
 AWAY_SEC = 0.5
 """Between two tries while the database is away."""
+BROKEN_SEC = 5.0
+"""Between two tries that something unforeseen ends, each with its traceback in the log."""
 
 
 class Scribe:
@@ -36,6 +40,9 @@ class Scribe:
         """Who waits until which position is in the database."""
         self._hurry = threading.Event()
         self._stop = threading.Event()
+        self._unwritten = Outage(log, "records can't be written yet")
+        self._not_taken_over = Outage(log, "a dead worker's records can't be written yet")
+        self._untold = Outage(log, "nobody can be told that records are written")
         self._thread = threading.Thread(target=self._work, name="nimbus-scribe", daemon=True)
 
     def start(self) -> None:
@@ -79,19 +86,22 @@ class Scribe:
                 if self._reader.done >= end and not self._stop.is_set():
                     break
             self._answer()
-        except DatabaseError as error:
-            log.warning("records can't be written yet", extra={"reason": str(error)})
-            self._again_later()
-        except Exception:
+        except Exception as error:
             # Without this thread nothing is written any more.
-            log.exception("records could not be written")
-            self._again_later()
+            if outage_of(error):
+                self._unwritten.began(error)
+                self._again_after(AWAY_SEC)
+            else:
+                log.exception("records could not be written")
+                self._again_after(BROKEN_SEC)
+        else:
+            self._unwritten.ended()
         finally:
             close_old_connections()
 
-    def _again_later(self) -> None:
+    def _again_after(self, wait_sec: float) -> None:
         self.journal.news.set()
-        self._stop.wait(AWAY_SEC)
+        self._stop.wait(wait_sec)
 
     def _answer(self) -> None:
         done = self._reader.done
@@ -99,8 +109,10 @@ class Scribe:
             self._asked.remove(request)
             try:
                 ledger.tell_settled(self._client, request[1])
-            except RedisError:
-                log.warning("nobody can be told that records are written: Redis is away")
+            except RedisError as error:
+                self._untold.began(error)
+            else:
+                self._untold.ended()
 
     def _take_over(self) -> None:
         """What workers have left that died."""
@@ -109,9 +121,12 @@ class Scribe:
                 while (batch := reader.batch())[1]:
                     ledger.store(*batch)
                     reader.advance()
-        except (DatabaseError, OSError) as error:
-            log.warning("a dead worker's records can't be written yet", extra={"reason": str(error)})
-        except Exception:
-            log.exception("a dead worker's records could not be written")
+        except Exception as error:
+            if outage_of(error) or isinstance(error, OSError):
+                self._not_taken_over.began(error)
+            else:
+                log.exception("a dead worker's records could not be written")
+        else:
+            self._not_taken_over.ended()
         finally:
             close_old_connections()

@@ -18,8 +18,8 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from invocations.backlog import FIRST
+from nimbus_project.core.outage import Outage
 from nimbus_project.core.unforeseen import outage_of
-from workers.outage import Outage
 from workers.rota import Rota, Turn
 
 log = logging.getLogger("nimbus.takers")
@@ -58,7 +58,8 @@ class Takers:
         self._take_one = take_one
         self._stopping = threading.Event()
         self._after = FIRST
-        self._outage = Outage(log, f"{name} can't be taken")
+        self._untaken = Outage(log, f"{name} can't be taken")
+        self._unseen = Outage(log, f"nobody knows which {name} wait")
         self._threads = [
             threading.Thread(target=self._take_on, name=f"nimbus-{name}-{number}", daemon=True)
             for number in range(size)
@@ -110,7 +111,7 @@ class Takers:
     def _wait_for_turn(self) -> Turn | None:
         """None: this worker stops."""
         # None is held while there is nothing to do.
-        close_old_connections()
+        _let_go()
         with self._changed:
             self._changed.wait_for(lambda: self._stopping.is_set() or self._rota.has_turn(time.monotonic()))
         return None if self._stopping.is_set() else self._next()
@@ -121,13 +122,12 @@ class Takers:
         except Exception as error:
             # The thread goes on: without it the worker would have one place less, unseen.
             if outage_of(error):
-                self._outage.began(error)
+                self._untaken.began(error)
             else:
                 log.exception("queued work can't be done", extra={"kind": self._name, "function_id": turn.subject})
-            # A connection that broke is given up here.
-            close_old_connections()
+            _let_go()
             return Took.FAILED
-        self._outage.ended()
+        self._untaken.ended()
         return took
 
     def _end(self, turn: Turn, took: Took) -> None:
@@ -152,12 +152,13 @@ class Takers:
             found = self._waiting(self._after, LOOK_AT)
         except Exception as error:
             if outage_of(error):
-                self._outage.began(error)
+                self._unseen.began(error)
             else:
                 log.exception("nobody knows what waits", extra={"kind": self._name})
             return
         finally:
-            close_old_connections()
+            _let_go()
+        self._unseen.ended()
         self._after = found[-1][0] if len(found) == LOOK_AT else FIRST
         now = timezone.now()
         with self._changed:
@@ -166,3 +167,12 @@ class Takers:
                     self._rota.note(str(function_id))
             if self._rota.has_turn(time.monotonic()):
                 self._changed.notify()
+
+
+def _let_go() -> None:
+    """Give back this thread's connection, a broken one too. Never raises: without its thread the worker would have one
+    place less, or its look-out no more, unseen."""
+    try:
+        close_old_connections()
+    except Exception:
+        log.exception("a connection can't be given back")

@@ -87,7 +87,7 @@ def worker(number: int, unique: int, settings: Config, env: dict[str, str]) -> P
 
 def beat() -> Part:
     command = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.celery", "beat", "--pidfile=", "-l", "WARNING"]
-    command += ["--scheduler", "django_celery_beat.schedulers:DatabaseScheduler"]
+    command += ["--scheduler", "workers.beat:BeatScheduler"]
     return Part(name="beat", command=tuple(command))
 
 

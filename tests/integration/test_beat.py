@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from django_celery_beat.models import PeriodicTask
-from django_celery_beat.schedulers import DatabaseScheduler
 
 from nimbus_project.core.queue import CLOCK, QUEUES, Task
 from tests.integration.plane import in_threads
+from workers.beat import BeatScheduler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +31,7 @@ def test_each_entry_goes_by_the_queue_of_its_task(app: Any) -> None:
 
 
 def test_two_beats_that_start_at_once_make_one_entry_each(app: Any) -> None:
-    for result in in_threads(2, lambda _: DatabaseScheduler(app=app).schedule):
+    for result in in_threads(2, lambda _: BeatScheduler(app=app).schedule):
         assert not isinstance(result, BaseException), result
     ours = PeriodicTask.objects.filter(task__startswith="nimbus.")
     assert sorted(ours.values_list("name", flat=True)) == sorted(app.conf.beat_schedule)
@@ -41,18 +41,18 @@ def test_two_beats_that_start_at_once_make_one_entry_each(app: Any) -> None:
 
 
 def test_a_beat_that_starts_later_changes_nothing(app: Any) -> None:
-    DatabaseScheduler(app=app)
+    BeatScheduler(app=app)
     before = set(PeriodicTask.objects.values_list("pk", "name"))
-    second = DatabaseScheduler(app=app)
+    second = BeatScheduler(app=app)
     assert set(PeriodicTask.objects.values_list("pk", "name")) == before
     assert set(app.conf.beat_schedule) <= set(second.schedule)
 
 
 def test_the_night_begins_when_the_settings_say(app: Any) -> None:
-    DatabaseScheduler(app=app)
+    BeatScheduler(app=app)
     crontab = PeriodicTask.objects.get(name="retention").crontab
     assert (crontab.hour, crontab.minute, str(crontab.timezone)) == ("3", "17", "UTC")
-    entry = DatabaseScheduler(app=app).schedule["retention"]
+    entry = BeatScheduler(app=app).schedule["retention"]
     entry.schedule.nowfun = lambda: datetime(2026, 6, 2, 3, 17, 1, tzinfo=UTC)
     assert entry.schedule.is_due(datetime(2026, 6, 1, 3, 17, 1, tzinfo=UTC)).is_due
     entry.schedule.nowfun = lambda: datetime(2026, 6, 2, 3, 16, 1, tzinfo=UTC)
