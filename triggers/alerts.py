@@ -18,11 +18,10 @@ from functions.errors import FunctionNotFound
 from functions.selectors import function_get
 from nimbus_project.core.crypto import Undecryptable
 from nimbus_project.core.errors import InvalidRequest
-from nimbus_project.core.ids import as_uuid
-from triggers import alert_channels, alert_evaluation, notifications, standing
+from triggers import alert_channels, alert_evaluation, notifications, references, standing
 from triggers.alert_channels import Address, ChannelType
 from triggers.alert_policy import Decision, Kind, Measured, State, Told, threshold_problem
-from triggers.errors import AlertExists, AlertNotFound, AmbiguousName
+from triggers.errors import AlertExists, AlertNotFound
 from triggers.models import AlertChange, AlertNotification, AlertRule
 
 MAX_ALERTS = 100
@@ -40,17 +39,7 @@ def alert_get(reference: str, *, for_update: bool = False) -> AlertRule:
     """By id or name, among those that may be seen; of one name, the principal's own first. Raises AlertNotFound,
     AmbiguousName."""
     rows = alerts().select_for_update() if for_update else alerts()
-    uuid = as_uuid(reference)
-    found = list(rows.filter(pk=uuid)) if uuid else []
-    if not found and "\0" not in reference:
-        found = list(rows.filter(name=reference))
-        own = [row for row in found if row.owner_id == principal_var.get().user_id]
-        found = own or found
-    if len(found) > 1:
-        raise AmbiguousName("Several owners have an alert of this name: give its id.")
-    if not found:
-        raise AlertNotFound("There is no alert of this id or name.")
-    return found[0]
+    return references.meant(rows, reference, "alert", AlertNotFound)
 
 
 def alert_create(*, function: str = "", channels: Sequence[Mapping[str, Any]] = (), **given: Any) -> AlertRule:

@@ -20,9 +20,8 @@ from functions import aliases
 from functions.errors import AliasNotFound, FunctionNotFound
 from functions.selectors import function_get
 from nimbus_project.core.errors import Forbidden, InvalidRequest
-from nimbus_project.core.ids import as_uuid
-from triggers import standing
-from triggers.errors import AmbiguousName, EventRuleExists, EventRuleNotFound
+from triggers import references, standing
+from triggers.errors import EventRuleExists, EventRuleNotFound
 from triggers.input_template import Template, TemplateError, compile_template
 from triggers.models import EventRule
 from triggers.patterns import Pattern, PatternError, compile_pattern
@@ -55,17 +54,7 @@ def rule_get(reference: str, *, for_update: bool = False) -> EventRule:
     """By id or name, among those that may be seen; of one name, the principal's own first. Raises EventRuleNotFound,
     AmbiguousName."""
     rows = rules().select_for_update() if for_update else rules()
-    uuid = as_uuid(reference)
-    found = list(rows.filter(pk=uuid)) if uuid else []
-    if not found and "\0" not in reference:
-        found = list(rows.filter(name=reference))
-        own = [row for row in found if row.owner_id == principal_var.get().user_id]
-        found = own or found
-    if len(found) > 1:
-        raise AmbiguousName("Several owners have a rule of this name: give its id.")
-    if not found:
-        raise EventRuleNotFound("There is no event rule of this id or name.")
-    return found[0]
+    return references.meant(rows, reference, "event rule", EventRuleNotFound)
 
 
 def rule_create(*, name: str, pattern: Any, targets: Sequence[Mapping[str, Any]], **more: Any) -> EventRule:
