@@ -86,6 +86,32 @@ def test_each_second_once_however_many_look() -> None:
     assert Invocation.objects.count() == 6
 
 
+@pytest.mark.parametrize(
+    ("night", "once"),
+    [
+        # The clock goes from 02:00 to 03:00 at 01:00 UTC: nobody sees 02:30.
+        ("2026-03-29", []),
+        # It goes from 03:00 to 02:00 at 01:00 UTC: 02:30 is at 00:30 UTC, and again at 01:30.
+        ("2026-10-25", ["00:30"]),
+    ],
+)
+def test_ticks_through_a_night_when_the_clock_is_changed(night: str, once: list[str]) -> None:
+    """Worked out by hand; two workers tick at the same moment, every ten minutes."""
+    begin = datetime.fromisoformat(f"{night}T00:00:00+00:00")
+    daily = make("30 2 * * *", begin, name="daily", cron_timezone="Europe/Berlin")
+    half_hourly = make("*/30 * * * *", begin, name="half-hourly", cron_timezone="Europe/Berlin")
+    for minutes in range(0, 130, 10):
+        in_threads(2, lambda _, now=begin + timedelta(minutes=minutes): firing.tick(now))
+
+    def times(row: Schedule) -> list[str]:
+        fires = ScheduleFire.objects.filter(schedule_id=row.pk, status="fired").order_by("fire_time")
+        return [f"{fire.fire_time:%H:%M}" for fire in fires]
+
+    assert times(daily) == once
+    assert times(half_hourly) == ["00:30", "01:00", "01:30", "02:00"]
+    assert Invocation.objects.count() == len(once) + 4
+
+
 def test_many_schedules_by_many_at_once() -> None:
     rows = [make("* * * * *") for _ in range(30)]
     counts = in_threads(4, lambda _: firing.tick(sec(60)))
