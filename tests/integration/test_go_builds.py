@@ -12,6 +12,8 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -154,34 +156,60 @@ def h1(files: dict[str, bytes]) -> str:
     return "h1:" + base64.b64encode(hashlib.sha256(listed.encode()).digest()).decode()
 
 
+MANIFEST = b"module example.com/far\n\ngo 1.24\n"
+FAR = {
+    "example.com/far@v1.0.0/go.mod": MANIFEST,
+    "example.com/far@v1.0.0/far.go": b"package far\n\nfunc Away() string { return `fetched` }\n",
+}
+"""A module as a proxy's zip has it."""
+NEEDS_FAR = {
+    "go.mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
+    "go.sum": f"example.com/far v1.0.0 {h1(FAR)}\nexample.com/far v1.0.0/go.mod {h1({'go.mod': MANIFEST})}\n".encode(),
+    "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
+}
+
+
+def proxy_folder(proxy: Path) -> Path:
+    """A folder in the shape of a proxy; where its one module is."""
+    folder = proxy / "example.com" / "far" / "@v"
+    folder.mkdir(parents=True)
+    (folder / "list").write_text("v1.0.0\n")
+    (folder / "v1.0.0.info").write_text('{"Version": "v1.0.0"}')
+    (folder / "v1.0.0.mod").write_bytes(MANIFEST)
+    (folder / "v1.0.0.zip").write_bytes(zip_of(FAR))
+    return folder
+
+
 @pytest.mark.parametrize("name", ["process", "docker"])
 def test_modules_come_from_the_operators_proxy(name: str, tmp_path: Path) -> None:
-    """A folder in the shape of a proxy; what `go.sum` says of a module is held against what came."""
-    manifest = b"module example.com/far\n\ngo 1.24\n"
-    inside = {"go.mod": manifest, "far.go": b"package far\n\nfunc Away() string { return `fetched` }\n"}
-    files = {f"example.com/far@v1.0.0/{name}": data for name, data in inside.items()}
-    folder = tmp_path / "proxy" / "example.com" / "far" / "@v"
-    folder.mkdir(parents=True)
-    (folder / "v1.0.0.info").write_text('{"Version": "v1.0.0"}')
-    (folder / "v1.0.0.mod").write_bytes(manifest)
-    (folder / "v1.0.0.zip").write_bytes(zip_of(files))
-    sums = f"example.com/far v1.0.0 {h1(files)}\nexample.com/far v1.0.0/go.mod {h1({'go.mod': manifest})}\n"
-    project = {
-        "go.mod": b"module shop\n\ngo 1.24\n\nrequire example.com/far v1.0.0\n",
-        "go.sum": sums.encode(),
-        "main.go": b'package main\n\nimport "example.com/far"\n\nfunc main() { println(far.Away()) }\n',
-    }
+    """What `go.sum` says of a module is held against what came."""
+    folder = proxy_folder(tmp_path / "proxy")
     config = Config(var_dir=tmp_path, go_proxy=f"file://{tmp_path / 'proxy'}")
     _needs_go(name)
     toolchains = open_toolchains(name, config, "go")
-    result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=NEEDS_FAR, network=True))
     assert b"fetched" in contents(result)["main"], lines
 
-    (folder / "v1.0.0.zip").write_bytes(zip_of(files | {"example.com/far@v1.0.0/evil.go": b"package far\n"}))
-    result, lines = build(toolchains, BuildJob(toolchain="go", files=project, network=True))
+    (folder / "v1.0.0.zip").write_bytes(zip_of(FAR | {"example.com/far@v1.0.0/evil.go": b"package far\n"}))
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=NEEDS_FAR, network=True))
     assert result.artifact is None
     assert any("checksum mismatch" in line for line in lines)
     toolchains.close()
+
+
+def test_a_proxy_is_spoken_to_by_http(tmp_path: Path) -> None:
+    """Go's module proxy protocol."""
+    _needs_go("process")
+    proxy_folder(tmp_path / "proxy")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "proxy"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = Config(var_dir=tmp_path, go_proxy=f"http://127.0.0.1:{server.server_port}")
+        toolchains = open_toolchains("process", config, "go")
+        result, lines = build(toolchains, BuildJob(toolchain="go", files=NEEDS_FAR, network=True))
+        toolchains.close()
+        server.shutdown()
+    assert b"fetched" in contents(result)["main"], lines
 
 
 def test_a_proxy_that_does_not_answer_is_named(tmp_path: Path) -> None:
