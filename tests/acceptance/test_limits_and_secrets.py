@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nimbus_project.config import ROOT
+from tests.acceptance.quotas import limit
 from tests.acceptance.two_webs import TwoWebs, second_web
 from tests.platform import Platform, PlatformOptions
 from tests.services import wait_until
@@ -32,14 +29,6 @@ pytestmark = [
 
 VALUE = "correct-horse-battery-staple"
 TELL = "import os\ndef main(event):\n    return os.environ.get('TOKEN')\n"
-SET_LIMITS = """
-from django.db import transaction
-from accounts import quotas
-from accounts.models import Quota
-with transaction.atomic():
-    Quota.objects.update_or_create(owner=None, defaults={limits})
-    quotas.changed()
-"""
 
 
 @pytest.fixture
@@ -53,13 +42,6 @@ def unlimited(platform: Platform) -> Iterator[None]:
 def webs(platform: Platform) -> Iterator[TwoWebs]:
     with second_web(platform) as webs:
         yield webs
-
-
-def limit(platform: Platform, **limits: int) -> None:
-    """From a process of its own, as an operator's shell would."""
-    unlimited = {"max_functions": 0, "max_memory_mb": 0, "max_invocations_per_day": 0, "max_code_size_kb": 0}
-    command = [sys.executable, "manage.py", "shell", "-c", SET_LIMITS.format(limits=unlimited | limits)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **platform.env}, check=True, capture_output=True, timeout=60)
 
 
 def at_once(webs: TwoWebs, count: int, path: str, body: object = None) -> Counter[int]:

@@ -28,6 +28,8 @@ class Answer:
     """What the function returned."""
     text: str
     """Of the whole answer when the call did not succeed."""
+    can_be_retried: bool = False
+    """It said `Retry-After`."""
 
 
 class Wires:
@@ -46,14 +48,14 @@ class Wires:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         try:
-            status, answer = await self._exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            status, answer, again = await self._exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         except (OSError, EOFError) as error:
             return Answer(began, time.monotonic(), 0, None, None, repr(error))
         told = json.loads(answer)
         text = "" if status == 200 else answer.decode()
-        return Answer(began, time.monotonic(), status, told.get("version"), told.get("body"), text)
+        return Answer(began, time.monotonic(), status, told.get("version"), told.get("body"), text, again)
 
-    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+    async def _exchange(self, request: bytes) -> tuple[int, bytes, bool]:
         reader, writer = await self._wire()
         try:
             writer.write(request)
@@ -64,7 +66,7 @@ class Wires:
             writer.close()
             raise
         self._idle.append((reader, writer, time.monotonic()))
-        return int(head[9:12]), answer
+        return int(head[9:12]), answer, b"\r\nretry-after:" in head
 
     async def _wire(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """The one used last, or a new one."""
@@ -84,7 +86,7 @@ class Wires:
 
 
 async def paced(
-    bases: list[str], path: str, rate: float, until: Callable[[float], bool], limit_sec: float
+    bases: list[str], path: str, rate: float, until: Callable[[float], bool], limit_sec: float, **headers: str
 ) -> list[Answer]:
     """`rate` calls a second, whatever the answers take, over the addresses in turn; the event of each has its number as
     `n`. Ends when `until(seconds since the start)` is true: it runs in a thread of its own after each 50 ms."""
@@ -93,7 +95,7 @@ async def paced(
     watch = asyncio.create_task(_watch(until, began, limit_sec))
     while not watch.done():
         number = len(calls)
-        calls.append(asyncio.create_task(wires[number % len(wires)].call(path, {"n": number})))
+        calls.append(asyncio.create_task(wires[number % len(wires)].call(path, {"n": number}, **headers)))
         await asyncio.sleep(max(0.0, began + len(calls) / rate - time.monotonic()))
     await watch
     answers = await asyncio.gather(*calls)
