@@ -57,6 +57,9 @@ class Link(asyncio.Protocol):
         self.waiting: dict[int, tuple[Waiting, float]] = {}
         """And when to give up, by `time.monotonic()`."""
         self._loop = asyncio.get_running_loop()
+        self.greeting: asyncio.Future[None] = self._loop.create_future()
+        """Done with the worker's first word, or OSError. Only then was this process let in: by TLS 1.3 the client's
+        handshake is over before the server has looked at its certificate."""
         self._splitter = wire.Splitter()
         self._out: list[bytes] = []
         self._number = 0
@@ -92,6 +95,8 @@ class Link(asyncio.Protocol):
                     self._answered(number, head, body)
                 elif kind == wire.BUSY and (waiting := self.waiting.pop(number, None)) is not None:
                     _fail(waiting[0], Busy())
+                elif kind == wire.HELLO and not self.greeting.done():
+                    self.greeting.set_result(None)
         except wire.WireError:
             log.exception("a worker does not speak the direct lane's protocol", extra={"worker_id": self.worker_id})
             self.close()
@@ -108,6 +113,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
+        if not self.greeting.done():
+            self.greeting.set_exception(error if isinstance(error, OSError) else ConnectionResetError("not let in"))
         waiting, self.waiting = self.waiting, {}
         for future, _ in waiting.values():
             _fail(future, WorkerLost(f"The worker {self.worker_id} was lost while this ran."))
@@ -180,6 +187,16 @@ class DirectLane:
             self._links[worker.id] = link
 
     async def _connect(self, worker: WorkerState) -> Link | None:
+        link = await self._call_on(worker)
+        if link is not None:
+            try:
+                await link.greeting
+            except BaseException:
+                link.close()
+                raise
+        return link
+
+    async def _call_on(self, worker: WorkerState) -> Link | None:
         loop = asyncio.get_running_loop()
         path = worker.direct.get("unix", "")
         if path and worker.node == self._settings.node:
