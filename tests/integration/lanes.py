@@ -132,7 +132,11 @@ class Web:
     def close(self) -> None:
         async def end() -> None:
             self.lane.close()
-            await asyncio.sleep(0)
+            # TLS says goodbye before it closes. What is left then is the loop's own.
+            selector = self.loop._selector  # type: ignore[attr-defined]
+            async with asyncio.timeout(30):
+                while len(selector.get_map()) > 1:  # noqa: ASYNC110  nobody tells when a socket is closed
+                    await asyncio.sleep(0.01)
 
         self.run(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
