@@ -75,6 +75,7 @@ class Door:
         self._writer = asyncio.create_task(self._write_uses())
 
     async def close(self) -> None:
+        self._limiter.close()
         self._writer.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._writer

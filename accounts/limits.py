@@ -4,11 +4,13 @@ Redis counts, in one atomic script: a hash per subject with the requests of each
 ahead (a lease: 1/600 of the limit, for a second) and spends them from memory; what it has not spent it gives back with
 the next draw. What is drawn is counted at once, so the sum over all processes is never above the limit; seen from
 outside, a request may come up to LEASE_SEC after the second it was counted in. A limit below 1200 is drawn one by one,
-and exact. A refusal holds for LEASE_SEC without asking again: a flood costs Redis one question a second.
+and exact. A refusal holds for LEASE_SEC without asking again: a flood costs Redis one question a second. Who asks a few
+times a second has the lease renewed behind his back: else it would be over at every few of his requests.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -24,6 +26,13 @@ log = logging.getLogger("nimbus.limits")
 
 WINDOW_SEC = 60
 LEASE_SEC = 1.0
+RENEW_AFTER_SEC = 0.4
+RENEW_LATER_SEC = 0.02
+"""After the request that has noticed: not on its time."""
+FEW = 8
+"""Requests that a lease has served, at most, to be renewed: of many one may wait for Redis, and others would meanwhile
+find nothing to spend."""
+_BATCHED = 1200
 MAX_SUBJECTS = 20_000
 _AWAY_SEC = 1.0
 """Redis that did not answer is not asked again for so long."""
@@ -87,6 +96,8 @@ class _Lease:
     resets_at: float = 0.0
     second: int = 0
     """Redis' second in which the last of it was counted."""
+    drawn: int = 0
+    """What there was after the last draw."""
 
 
 class Limiter:
@@ -97,6 +108,12 @@ class Limiter:
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
         self._away_until = 0.0
+        self._renewals: dict[str, asyncio.Task[None]] = {}
+
+    def close(self) -> None:
+        """Renew nothing any more."""
+        for renewal in self._renewals.values():
+            renewal.cancel()
 
     async def take(self, subject: str, limit: int) -> Standing | None:
         """One request of ``key:<prefix>`` or ``address:<address>``. None without a limit, and while Redis is away: a
@@ -117,7 +134,22 @@ class Limiter:
 
     def spend(self, subject: str, limit: int) -> Standing:
         """`take` for a subject that has room."""
-        return self._spend(self._leases[subject], limit, self._clock())
+        lease, now = self._leases[subject], self._clock()
+        if now - lease.drawn_at > RENEW_AFTER_SEC and limit >= _BATCHED and lease.drawn - lease.left < FEW:
+            self._renew_soon(subject, limit)
+        return self._spend(lease, limit, now)
+
+    def _renew_soon(self, subject: str, limit: int) -> None:
+        if subject not in self._renewals:
+            renewal = self._renewals[subject] = asyncio.ensure_future(self._renew(subject, limit))
+            renewal.add_done_callback(lambda _: self._renewals.pop(subject, None))
+
+    async def _renew(self, subject: str, limit: int) -> None:
+        await asyncio.sleep(RENEW_LATER_SEC)
+        lease = self._leases.get(subject)
+        # Others may have come in between, and drawn.
+        if lease is not None and self._clock() - lease.drawn_at > RENEW_AFTER_SEC:
+            await self._draw(subject, limit, lease)
 
     def _spend(self, lease: _Lease, limit: int, now: float) -> Standing:
         allowed = lease.left > 0
@@ -153,6 +185,7 @@ class Limiter:
         granted, lease.behind, reset_sec, lease.second = answer
         # While this call waited for Redis, another may have drawn too: both are counted there, both may be spent.
         lease.left += granted
+        lease.drawn = lease.left
         lease.drawn_at, lease.resets_at = now, now + reset_sec
         return lease
 

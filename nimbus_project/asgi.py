@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -100,6 +101,9 @@ class Entrance:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self.start()
+                # What is there now stays: no collection has to look at it again, in the middle of a call.
+                gc.collect()
+                gc.freeze()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.stop()

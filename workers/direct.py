@@ -67,6 +67,8 @@ class DirectServer:
         self._connections: set[Connection] = set()
         self._answered: set[Connection] = set()
         self._flushing = False
+        self._untold: list[tuple[Run, Outcome]] = []
+        """Runs that are to be counted once their answers are on their way."""
         self._ticking = False
         self._watch = Watch(self._proceed)
 
@@ -294,6 +296,7 @@ class DirectServer:
             head, lines = run.finish(outcome)
         self.worker.scribe.journal.add(lines)
         run.connection.answer(run.number, head, outcome.output or b"")
+        self._untold.append((run, outcome))
         self._answer_soon(run.connection)
         run.release()
 
@@ -313,6 +316,9 @@ class DirectServer:
         for connection in self._answered:
             connection.flush()
         self._answered.clear()
+        untold, self._untold = self._untold, []
+        for run, outcome in untold:
+            run.count(outcome)
 
     def _aid(self, run: Run, work: Callable[[], Outcome | None], then: Callable[[Run, Outcome | None], None]) -> None:
         """Do what may wait on a thread, then go on in the loop."""

@@ -123,20 +123,26 @@ class Run:
     def finish(self, outcome: Outcome) -> tuple[bytes, bytes]:
         """The record's head for the answer, its lines for the journal. What else is to be told, the shipper does."""
         call, worker = self.call, self._worker
-        start = self._start or (self.lease.start if self.lease is not None else None)
         record = record_of(
             call,
             outcome,
             event=self.event,
             completed_ms=time.time() * 1000,
-            start=start,
+            start=self._start_kind,
             started_ms=self._started_ms,
             worker_id=worker.id,
         )
         if call.slot or self._run_log.lines:
             worker.shipper.end_later(self._run_log, outcome.status, call.function_id if call.slot else "")
-        tally.count(call.function_name, call.runtime, start, outcome)
         return record.to_head(), worker.lines_of(call, record)
+
+    def count(self, outcome: Outcome) -> None:
+        """Into the metrics; nobody waits for it."""
+        tally.count(self.call.function_name, self.call.runtime, self._start_kind, outcome)
+
+    @property
+    def _start_kind(self) -> StartKind | None:
+        return self._start or (self.lease.start if self.lease is not None else None)
 
     def as_told(self) -> dict[str, Any]:
         """For the heartbeat."""

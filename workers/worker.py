@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -196,6 +197,9 @@ def open_worker(*, threads: int) -> None:
     worker = Worker(settings, make_driver(settings, artifact_cache(settings).stage), threads)
     worker.open()
     _worker = worker
+    # What is there now stays: no collection has to look at it again, in the middle of a call.
+    gc.collect()
+    gc.freeze()
 
 
 def close_worker() -> None:

@@ -130,3 +130,49 @@ def test_headers_and_the_tighter_of_two() -> None:
         b"x-ratelimit-remaining": b"3",
         b"x-ratelimit-reset": b"20",
     }
+
+
+async def _at_a_pace(limiter: Limiter, clock: Clock, limit: int, *, requests: int, every_sec: float) -> int:
+    """How many of these had to wait for Redis."""
+    waited = 0
+    for _ in range(requests):
+        if limiter.has_room("key:a"):
+            limiter.spend("key:a", limit)
+        else:
+            waited += 1
+            await limiter.take("key:a", limit)
+        while limiter._renewals:
+            await asyncio.gather(*limiter._renewals.values())
+            await asyncio.sleep(0)
+        clock.now += every_sec
+    return waited
+
+
+def test_who_asks_a_few_times_a_second_waits_for_redis_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.limits.RENEW_LATER_SEC", 0.0)
+    limiter, fake, clock = make(1_200_000)
+    assert asyncio.run(_at_a_pace(limiter, clock, 1_200_000, requests=40, every_sec=0.2)) == 1
+    # What was drawn ahead and not spent is given back.
+    assert fake.used <= 40 + 1_200_000 // 600
+
+
+def test_a_small_limit_is_never_drawn_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.limits.RENEW_LATER_SEC", 0.0)
+    limiter, fake, clock = make(600)
+    asyncio.run(_at_a_pace(limiter, clock, 600, requests=40, every_sec=0.2))
+    assert (fake.used, fake.questions) == (40, 40)
+
+
+def test_of_many_requests_a_lease_is_not_renewed() -> None:
+    limiter, _, clock = make(6000)
+
+    async def flood() -> int:
+        await limiter.take("key:a", 6000)
+        for _ in range(9):
+            limiter.spend("key:a", 6000)
+        clock.now += 0.9
+        limiter._leases["key:a"].left = 1
+        limiter.spend("key:a", 6000)
+        return len(limiter._renewals)
+
+    assert asyncio.run(flood()) == 0
