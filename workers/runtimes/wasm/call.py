@@ -41,8 +41,15 @@ class Function:
         """`memory_bytes`: the most that an instance may have of `memory_mb`. Raises WrongModule, WasmtimeError."""
         self._host = host
         self._is_library = form_of(module) == LIBRARY
-        self._ready = host.linker.instantiate_pre(module)
-        self._setting = Setting(host.engine, host.streams, tmp=host.tmp, env=env, memory_bytes=memory_bytes)
+        self._setting = Setting(
+            host.engine,
+            host.linker.instantiate_pre(module),
+            host.streams,
+            tmp=host.tmp,
+            env=env,
+            memory_bytes=memory_bytes,
+            entries=("memory", "alloc", "handle") if self._is_library else ("_start",),
+        )
         self._begins_with = _hooks(module, {"_initialize": ([], [])})
         self._ends_with = _hooks(module, {"fflush": ([_I32], [_I32])})
         self._memory_mb = memory_mb
@@ -65,10 +72,9 @@ class Function:
             watchdog.start(seconds)
             fresh.begin()
             if not fresh.is_made:
-                fresh.make(self._ready)
+                fresh.make()
             result = self._run(fresh, event, stdout)
         except (Trap, WasmtimeError) as error:
-            watchdog.stop()
             streams.end()
             raise self._fault(error, fresh, stdout, output) from None
         finally:
@@ -82,7 +88,7 @@ class Function:
             self._used.close()
             self._used = None
         fresh = Fresh(self._setting)
-        if self._is_made_ahead and not fresh.make_ahead(self._ready):
+        if self._is_made_ahead and not fresh.make_ahead():
             self._is_made_ahead = False
             fresh.close()
             fresh = Fresh(self._setting)

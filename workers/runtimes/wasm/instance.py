@@ -1,7 +1,4 @@
-"""Instances, made before they are needed: when a call comes, its own lies ready.
-
-By wasmtime's C API: the package's own classes look names and types up at every step, and cost as much as what they do.
-"""
+"""Instances, made before they are needed: when a call comes, its own lies ready."""
 
 from __future__ import annotations
 
@@ -9,18 +6,21 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
+import capi  # type: ignore[import-not-found]
 from streams import Streams  # type: ignore[import-not-found]
 from wasmtime import Engine, Global, InstancePre, Memory, Trap, WasmtimeError
 from wasmtime import _ffi as ffi
 
-_TRAP = ctypes.POINTER(ffi.wasm_trap_t)
-_STRINGS = ctypes.POINTER(ctypes.POINTER(ctypes.c_char))
-_NO_FINALIZER = ctypes.cast(0, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 _UNLIMITED = -1
 _FUNCTION, _GLOBAL, _MEMORY = (
     kind.value for kind in (ffi.WASMTIME_EXTERN_FUNC, ffi.WASMTIME_EXTERN_GLOBAL, ffi.WASMTIME_EXTERN_MEMORY)
 )
 _I32, _I64 = ffi.WASMTIME_I32.value, ffi.WASMTIME_I64.value
+_NOTHING = frozenset({"_start", "_initialize"})
+"""Functions that return none."""
+
+_stdin = ffi.wasm_byte_vec_t()
+_STDIN = ctypes.addressof(_stdin)
 
 
 class Strings:
@@ -28,7 +28,8 @@ class Strings:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.count = len(texts)
-        self.array = ctypes.cast((ctypes.c_char_p * self.count)(*[text.encode() for text in texts]), _STRINGS)
+        self._array = (ctypes.c_char_p * self.count)(*[text.encode() for text in texts])
+        self.address = ctypes.addressof(self._array)
 
 
 class Variables:
@@ -42,14 +43,27 @@ class Variables:
 class Setting:
     """What every instance of a function finds."""
 
-    def __init__(self, engine: Engine, streams: Streams, *, tmp: str, env: Variables, memory_bytes: int) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        ready: InstancePre,
+        streams: Streams,
+        *,
+        tmp: str,
+        env: Variables,
+        memory_bytes: int,
+        entries: Sequence[str],
+    ) -> None:
+        """`entries`: what is called or looked at in every call."""
+        self.engine, self.ready = capi.address(engine.ptr()), capi.address(ready.ptr())
+        self._alive = (engine, ready)
         self.argv = Strings(["function"])
         self.tmp = tmp.encode()
         self.stdout = streams.stdout.encode()
         self.stderr = streams.stderr.encode()
         self.env = env
         self.memory_bytes = memory_bytes
+        self.entries = entries
 
 
 class Fresh:
@@ -57,41 +71,42 @@ class Fresh:
 
     def __init__(self, setting: Setting) -> None:
         """Raises OSError when the host's side of it can't be opened."""
-        self._store = ffi.wasmtime_store_new(setting.engine.ptr(), None, _NO_FINALIZER)
-        self._in = ffi.wasmtime_store_context(self._store)
-        ffi.wasmtime_store_limiter(self._store, setting.memory_bytes, _UNLIMITED, _UNLIMITED, _UNLIMITED, _UNLIMITED)
+        self._setting = setting
+        self._store = capi.store_new(setting.engine, None, None)
+        self._in = capi.store_context(self._store)
+        capi.store_limiter(self._store, setting.memory_bytes, _UNLIMITED, _UNLIMITED, _UNLIMITED, _UNLIMITED)
         self._instance = ffi.wasmtime_instance_t()
+        self._instance_at = ctypes.addressof(self._instance)
+        self._exports: dict[str, Any] = {}
         self.is_made = False
-        self._wasi: Any = ffi.wasi_config_new()
-        ffi.wasi_config_set_argv(self._wasi, setting.argv.count, setting.argv.array)
+        wasi = self._wasi = capi.wasi_new()
+        capi.wasi_set_argv(wasi, setting.argv.count, setting.argv.address)
         self._set_env(setting.env)
         opened = (
-            ffi.wasi_config_set_stdout_file(self._wasi, setting.stdout)
-            and ffi.wasi_config_set_stderr_file(self._wasi, setting.stderr)
-            and ffi.wasi_config_preopen_dir(self._wasi, ctypes.c_char_p(setting.tmp), ctypes.c_char_p(b"/tmp"), True)
+            capi.wasi_set_stdout(wasi, setting.stdout)
+            and capi.wasi_set_stderr(wasi, setting.stderr)
+            and capi.wasi_preopen(wasi, setting.tmp, b"/tmp", True)
         )
         if not opened:
             raise OSError("The function's output or its /tmp can't be opened.")
 
     def _context(self) -> Any:
         """For the package's classes: this is a store to them."""
-        return self._in
+        return ctypes.cast(self._in, ctypes.POINTER(ffi.wasmtime_context_t))
 
-    def make(self, ready: InstancePre) -> None:
+    def make(self) -> None:
         """Raises Trap, WasmtimeError."""
-        trap = _TRAP()
-        error = ffi.wasmtime_instance_pre_instantiate(
-            ready.ptr(), self._in, ctypes.byref(self._instance), ctypes.byref(trap)
-        )
-        _raise(error, trap)
+        capi.check(capi.instantiate(self._setting.ready, self._in, self._instance_at, capi.TRAP))
         self.is_made = True
+        for name in self._setting.entries:
+            self._export(name)
 
-    def make_ahead(self, ready: InstancePre) -> bool:
+    def make_ahead(self) -> bool:
         """The same before there is a call. False where the module wants to run code for it: not without a deadline."""
         # Time is over before it begins; what has no start function does not notice.
-        ffi.wasmtime_context_set_epoch_deadline(self._in, 0)
+        capi.set_epochs(self._in, 0)
         try:
-            self.make(ready)
+            self.make()
         except (Trap, WasmtimeError):
             return False
         return True
@@ -99,40 +114,35 @@ class Fresh:
     def give(self, event: bytes, env: Variables) -> None:
         """What is the call's own. Raises WasmtimeError."""
         self._set_env(env)
-        # The package has a file for this only, which would have to be written first.
-        vec = ffi.wasm_byte_vec_t()
-        first = ctypes.cast(ctypes.c_char_p(event), ctypes.POINTER(ctypes.c_ubyte))
-        ffi.wasm_byte_vec_new(ctypes.byref(vec), len(event), first)
-        ffi.wasi_config_set_stdin_bytes(self._wasi, ctypes.byref(vec))  # which takes the bytes over
+        capi.bytes_new(_STDIN, len(event), event)
+        capi.wasi_set_stdin(self._wasi, _STDIN)  # which takes the bytes over
         wasi, self._wasi = self._wasi, None
-        _raise(ffi.wasmtime_context_set_wasi(self._in, wasi), None)  # the same
+        capi.check(capi.set_wasi(self._in, wasi))  # the same
 
     def _set_env(self, env: Variables) -> None:
         """Besides what has been set before."""
-        ffi.wasi_config_set_env(self._wasi, env.names.count, env.names.array, env.values.array)
+        capi.wasi_set_env(self._wasi, env.names.count, env.names.address, env.values.address)
 
     def begin(self) -> None:
         """The next mark of the engine's ends it."""
-        ffi.wasmtime_context_set_epoch_deadline(self._in, 1)
+        capi.set_epochs(self._in, 1)
 
     def call(self, name: str, *params: int) -> int:
         """An exported function of i32s; what it returns, 0 for nothing. Raises Trap, WasmtimeError."""
         function = self._export(name)
         if function is None or function.kind != _FUNCTION:
             raise WasmtimeError(f"There is no function {name}.")
+        place = ctypes.addressof(function) + capi.FUNC_AT
+        if name in _NOTHING:
+            capi.check(capi.func_call(self._in, place, None, 0, None, 0, capi.TRAP))
+            return 0
         given = (ffi.wasmtime_val_t * len(params))()
         for value, number in zip(given, params, strict=True):
             value.kind, value.of.i32 = _I32, number
-        count = 0 if name in ("_start", "_initialize") else 1
-        result = (ffi.wasmtime_val_t * count)()
-        trap = _TRAP()
-        error = ffi.wasmtime_func_call(
-            self._in, ctypes.byref(function.of.func), given, len(params), result, count, ctypes.byref(trap)
-        )
-        _raise(error, trap)
-        if not count:
-            return 0
-        returned: Any = result[0]
+        result = ffi.wasmtime_val_t()
+        to = ctypes.byref(result)
+        capi.check(capi.func_call(self._in, place, given, len(params), to, 1, capi.TRAP))
+        returned: Any = result
         return int(returned.of.i64 if returned.kind == _I64 else returned.of.i32)
 
     def memory(self) -> Memory | None:
@@ -152,22 +162,19 @@ class Fresh:
     def _export(self, name: str) -> Any:
         if not self.is_made:
             return None
+        known = self._exports.get(name)
+        if known is not None:
+            return known
         found = ffi.wasmtime_extern_t()
         told = name.encode()
-        is_there = ffi.wasmtime_instance_export_get(
-            self._in, ctypes.byref(self._instance), ctypes.create_string_buffer(told), len(told), ctypes.byref(found)
-        )
-        return found if is_there else None
+        at = ctypes.addressof(found)
+        if not capi.export_get(self._in, self._instance_at, told, len(told), at):
+            return None
+        self._exports[name] = found
+        return found
 
     def close(self) -> None:
         """With all that it has open."""
         if self._wasi is not None:
-            ffi.wasi_config_delete(self._wasi)
-        ffi.wasmtime_store_delete(self._store)
-
-
-def _raise(error: Any, trap: Any) -> None:
-    if error:
-        raise WasmtimeError._from_ptr(error)
-    if trap:
-        raise Trap._from_ptr(trap)
+            capi.wasi_delete(self._wasi)
+        capi.store_delete(self._store)

@@ -19,6 +19,7 @@ _PREFIX = struct.Struct(">IBI")
 _LOG_BYTES = 1 << 20
 _PANIC = b"panicked at"
 
+_decode = json.JSONDecoder().decode
 encode_head = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -46,21 +47,33 @@ class Link:
     def receive(self) -> tuple[int, dict[str, Any], bytes]:
         """Type, header and body of the next frame. Ends the process when there is none."""
         buffer = self._buffer
+        if not buffer:
+            data = self._more(CHUNK)
+            if len(data) > 9 and int.from_bytes(data[:4], "big") + 4 == len(data):
+                return _parts(data)  # whole and alone, as mostly
+            buffer += data
         while len(buffer) < 4 or len(buffer) < int.from_bytes(buffer[:4], "big") + 4:
             want = int.from_bytes(buffer[:4], "big") + 4 - len(buffer) if len(buffer) >= 4 else CHUNK
-            try:
-                data = self._socket.recv(min(max(want, CHUNK), 4 * CHUNK))
-            except OSError:
-                data = b""
-            if not data:
-                os._exit(EXIT_DISCONNECTED)
-            buffer += data
-        size, kind, head_size = _PREFIX.unpack_from(buffer)
-        body_at, end = 9 + head_size, size + 4
-        head = json.loads(bytes(buffer[9:body_at])) if head_size else {}
-        body = bytes(buffer[body_at:end])
+            buffer += self._more(min(max(want, CHUNK), 4 * CHUNK))
+        end = int.from_bytes(buffer[:4], "big") + 4
+        frame = bytes(buffer[:end])
         del buffer[:end]
-        return kind, head, body
+        return _parts(frame)
+
+    def _more(self, size: int) -> bytes:
+        try:
+            data = self._socket.recv(size)
+        except OSError:
+            data = b""
+        if not data:
+            os._exit(EXIT_DISCONNECTED)
+        return data
+
+
+def _parts(frame: bytes) -> tuple[int, dict[str, Any], bytes]:
+    _, kind, head_size = _PREFIX.unpack_from(frame)
+    body_at = 9 + head_size
+    return kind, _decode(frame[9:body_at].decode()) if head_size else {}, frame[body_at:]
 
 
 class Output:

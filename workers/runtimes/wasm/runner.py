@@ -29,7 +29,7 @@ from link import (  # type: ignore[import-not-found]
     Output,
     encode_head,
 )
-from memory import peak_mb, reset_peak, resident_mb  # type: ignore[import-not-found]
+from memory import Peak, resident_mb  # type: ignore[import-not-found]
 from traps import Fault  # type: ignore[import-not-found]
 from wasmtime import WasmtimeError
 
@@ -47,6 +47,7 @@ class Runner:
         # Before the code is there: what can be made ready without it.
         engine = make_engine()
         self.host = Host(engine, wasi_linker(engine), tmp=tmp)
+        self.peak = Peak()
         self.load: dict[str, Any] = {}
         self.function: Function | None = None
 
@@ -92,7 +93,7 @@ class Runner:
 
     def run(self, function: Function, head: dict[str, Any], event: bytes) -> None:
         started = monotonic()
-        reset_peak()
+        self.peak.reset()
         output = Output(self.link, head["id"], self.load["max_log_bytes"])
         try:
             result = function(event, _context(head), head["remaining_ms"] / 1000, output)
@@ -103,14 +104,14 @@ class Runner:
             return
         output.end()
         spent = round((monotonic() - started) * 1000, 3)
-        told = f'{{"id":{encode_head(head["id"])},"duration_ms":{spent},"memory_mb":{peak_mb()}}}'
+        told = f'{{"id":{encode_head(head["id"])},"duration_ms":{spent},"memory_mb":{self.peak.mb()}}}'
         self.link.send(RESULT, told, result)
         function.rest()
 
     def fault(self, fault: Fault, started: float, call_id: str | None) -> None:
         head: dict[str, Any] = {
             "duration_ms": round((monotonic() - started) * 1000, 3),
-            "memory_mb": peak_mb(),
+            "memory_mb": self.peak.mb(),
             "error": str(fault),
             "error_type": fault.error_type,
             "stack_trace": fault.stack,

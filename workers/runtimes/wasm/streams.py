@@ -27,10 +27,11 @@ class Streams:
 
     def __init__(self) -> None:
         self._guard = threading.RLock()
-        self._poll = select.poll()
+        # Two, for two threads can't ask one at a time.
+        self._now, self._poll = select.poll(), select.poll()
         self._sinks: dict[int, Sink | None] = {}
         self._running = False
-        self._timer = make_timer()
+        self._timer = make_timer(PATIENCE_SEC)
         self.stdout = self._open()
         self.stderr = self._open()
         threading.Thread(target=self._pump, name="nimbus-output", daemon=True).start()
@@ -40,6 +41,7 @@ class Streams:
         read, write = os.pipe()
         os.set_blocking(read, False)
         self._sinks[read] = None
+        self._now.register(read, select.POLLIN)
         self._poll.register(read, select.POLLIN)
         return f"{_FOLDER}/{write}"
 
@@ -49,18 +51,19 @@ class Streams:
             for read, sink in zip(self._sinks, (stdout, stderr), strict=True):
                 self._sinks[read] = sink
             self._running = True
-        self._timer.start(PATIENCE_SEC)
+        self._timer.start()
 
     def end(self) -> None:
         """The call is over: all it wrote has gone there. May be said twice."""
         if not self._running:
             return
-        self._timer.stop()
         with self._guard:
             self._running = False
-            for read in self._sinks:
-                while self._take(read):
+            # Most calls write to one of the two, and less than one read takes.
+            for read, _ in self._now.poll(0):
+                while self._take(read) == CHUNK:
                     pass
+            for read in self._sinks:
                 self._sinks[read] = None
 
     def _pump(self) -> None:
@@ -72,48 +75,48 @@ class Streams:
                     for read in self._sinks:
                         self._take(read)
 
-    def _take(self, read: int) -> bool:
-        """Whether there was something."""
+    def _take(self, read: int) -> int:
+        """How much there was of what one read takes."""
         sink = self._sinks[read]
         if sink is None:
-            return False
+            return 0
         try:
             data = os.read(read, CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         sink(data)
-        return True
+        return len(data)
 
 
 class Timer(Protocol):
     """Wakes one thread."""
 
-    def start(self, seconds: float) -> None: ...
-    def stop(self) -> None: ...
+    def start(self) -> None:
+        """Run anew; what was left of its time is forgotten."""
+
     def wait(self) -> None:
         """Until it has run out once more."""
 
 
 class KernelTimer:
-    """Of Linux (timerfd_create(2)); Python has it from 3.13 on. One that is stopped in time wakes nobody."""
+    """Of Linux (timerfd_create(2)); Python has it from 3.13 on. Calls that follow each other closely wake nobody: each
+    starts it again."""
 
     _MONOTONIC = 1
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         # Which keeps Python's lock: these calls are over at once.
-        self._libc = ctypes.PyDLL(None, use_errno=True)
-        self._fd = self._libc.timerfd_create(self._MONOTONIC, os.O_CLOEXEC)
+        libc = ctypes.PyDLL(None, use_errno=True)
+        self._fd = libc.timerfd_create(self._MONOTONIC, os.O_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "no timer")
-        self._never = (ctypes.c_long * 4)()
-        self._then = (ctypes.c_long * 4)()
+        self._time = (ctypes.c_long * 4)(0, 0, 0, int(seconds * 1e9))
+        self._time_at = ctypes.addressof(self._time)
+        self._settime = ctypes.PyDLL(None)["timerfd_settime"]
+        self._settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
-    def start(self, seconds: float) -> None:
-        self._then[3] = int(seconds * 1e9)
-        self._libc.timerfd_settime(self._fd, 0, self._then, None)
-
-    def stop(self) -> None:
-        self._libc.timerfd_settime(self._fd, 0, self._never, None)
+    def start(self) -> None:
+        self._settime(self._fd, 0, self._time_at, None)
 
     def wait(self) -> None:
         os.read(self._fd, 8)
@@ -125,18 +128,15 @@ class PlainTimer:
     def __init__(self) -> None:
         self._started = threading.Semaphore(0)
 
-    def start(self, seconds: float) -> None:
+    def start(self) -> None:
         self._started.release()
-
-    def stop(self) -> None:
-        """Too late: it has been woken."""
 
     def wait(self) -> None:
         self._started.acquire()
 
 
-def make_timer() -> Timer:
+def make_timer(seconds: float) -> Timer:
     try:
-        return KernelTimer()
+        return KernelTimer(seconds)
     except (OSError, AttributeError):
         return PlainTimer()

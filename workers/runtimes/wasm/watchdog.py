@@ -17,7 +17,8 @@ class Watchdog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._changed = threading.Condition()
+        self._guard = threading.Lock()
+        self._changed = threading.Condition(self._guard)
         self._deadline: float | None = None
         self._wakes_at = float("inf")
         self.bit = False
@@ -26,7 +27,7 @@ class Watchdog:
 
     def start(self, seconds: float) -> None:
         """A call begins that may take so long."""
-        with self._changed:
+        with self._guard:
             self.bit = False
             self._deadline = time.monotonic() + seconds - min(MARGIN_SEC, seconds / 10)
             # It sleeps already until an earlier time, mostly that of the call before: no need to wake it.
@@ -35,7 +36,7 @@ class Watchdog:
 
     def stop(self) -> None:
         """The call is over; nothing interrupts the next one."""
-        with self._changed:
+        with self._guard:
             self._deadline = None
 
     def _watch(self) -> None:
