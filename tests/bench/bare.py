@@ -108,7 +108,7 @@ class FloorServer(Server):
     def _answers(self) -> bool:
         order = Order(port=self.port, path="/", callers=1, calls=1, seconds=5)
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as client:
-            client.sendall(order.request())
+            client.sendall(next(order.requests()))
             return client.recv(64).startswith(b"HTTP/1.1 200")
 
     def load(self, *, callers: int, seconds: float, pause: float = 0.0) -> Load:
