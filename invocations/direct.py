@@ -85,8 +85,8 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         out, self._out = self._out, []
-        if self.is_open:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if self.is_open and out:
+            wire.write_frames(self._transport, out)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -201,6 +201,7 @@ class DirectLane:
         path = worker.direct.get("unix", "")
         if path and worker.node == self._settings.node:
             sock = unix_socket.connect(Path(path))
+            unix_socket.widen(sock)
             sock.setblocking(False)
             return (await loop.create_unix_connection(lambda: Link(worker.id), sock=sock))[1]
         address = worker.direct.get("tcp", "")

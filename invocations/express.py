@@ -88,16 +88,24 @@ class Express:
         self._max_event_bytes = settings.max_event_bytes
         self._wait_ms = settings.queue_wait_sec * 1000
 
-    def takes(self, headers: list[tuple[bytes, bytes]], habit: Habit) -> bool:
-        """A first look, before the body is there: of a sender who is not known on this connection only a small one is
-        kept here, for whoever has no key has no right to our memory."""
-        is_known = habit.who is not None
-        if is_known and headers == habit.headers:
+    def takes(self, scope: Scope, url: bytes, habit: Habit) -> bool:
+        """A first look, before the body is there: a large one is kept here only of a sender who is known, on this
+        connection or by the key that is shown, for whoever has no key has no right to our memory."""
+        headers = scope["headers"]
+        if habit.who is not None and headers == habit.headers:
             return True
-        limit = self._max_event_bytes if is_known else UNKNOWN_BODY_BYTES
-        return not any(
-            name in _SPECIAL or (name == b"content-length" and int(value) > limit) for name, value in headers
-        )
+        size = 0
+        for name, value in headers:
+            if name in _SPECIAL:
+                return False
+            if name == b"content-length":
+                size = max(size, int(value))
+        if size <= UNKNOWN_BODY_BYTES:
+            return True
+        if size > self._max_event_bytes:
+            return False
+        # Else a connection that sends nothing but large events would never be known.
+        return habit.who is not None or self._learn(scope, url, habit) is not None
 
     def begin(self, scope: Scope, url: bytes, event: bytes, habit: Habit, waiting: Waiting) -> Sent | Limited | None:
         """Send it on; `waiting` gets the record, `direct.Busy` or `direct.WorkerLost`. Limited: not sent yet. None: not

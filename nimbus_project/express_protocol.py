@@ -22,6 +22,7 @@ from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import HttpAnswer, error_answer
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.unforeseen import answer_to
+from nimbus_project.core.wire import LARGE_BYTES
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -105,17 +106,23 @@ class ExpressProtocol(HttpToolsProtocol):
         return cast(Express, self.app.express)
 
     def on_headers_complete(self) -> None:
-        if may_be_plain(self.url) and self._is_free() and self.express.takes(self.headers, self._habit):
+        if (
+            may_be_plain(self.url)
+            and self._is_free()
+            and self.express.takes(cast(Any, self.scope), self.url, self._habit)
+        ):
             self._parts = []
         else:
             super().on_headers_complete()
 
     def _is_free(self) -> bool:
-        """A POST of HTTP/1.1 on a connection that is kept and has nothing under way."""
+        """A POST of HTTP/1.1 on a connection that is kept and has nothing under way, earlier answers read included: who
+        asks and never listens is waited for, or it would fill our memory."""
         parser, cycle = self.parser, self.cycle
         return (
             (cycle is None or cycle.response_complete)
             and not self.pipeline
+            and not self.flow.write_paused
             and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
@@ -147,16 +154,20 @@ class ExpressProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def answer(self, call: ExpressCall, answer: HttpAnswer) -> None:
-        """The whole answer in one write."""
+        """The whole answer at once; a large one is not copied for it."""
         call.response_complete = True
         assert call.sent is not None
         if not call.disconnected and not self.transport.is_closing():
-            self.transport.write(self._response(answer, call.sent))
+            head = self._head(answer, call.sent)
+            if len(answer.body) > LARGE_BYTES:
+                self.transport.writelines((head, answer.body))
+            else:
+                self.transport.write(head + answer.body)
         self.on_response_complete()
         if not call.keep_alive:
             self.transport.close()
 
-    def _response(self, answer: HttpAnswer, sent: Sent | Limited) -> bytes:
+    def _head(self, answer: HttpAnswer, sent: Sent | Limited) -> bytes:
         lines = [STATUS_LINE[answer.status]]
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
@@ -166,7 +177,7 @@ class ExpressProtocol(HttpToolsProtocol):
         )
         for name, value in (*answer.headers, *(sent.standing.headers() if sent.standing is not None else ())):
             lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n", answer.body)
+        lines.append(b"\r\n")
         return b"".join(lines)
 
     def keep(self, work: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from nimbus_project.core import wire
+from nimbus_project.core import unix_socket, wire
 
 if TYPE_CHECKING:
     from workers.direct import DirectServer
@@ -28,6 +28,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not asyncio's by class.
         self._transport = cast(asyncio.Transport, transport)
+        unix_socket.widen(transport.get_extra_info("socket"))
         self._server.joined(self)
         hello = orjson.dumps({"protocol": wire.PROTOCOL, "worker": self._server.worker.id})
         self._transport.write(wire.encode(wire.HELLO, 0, hello))
@@ -58,7 +59,7 @@ class Connection(asyncio.Protocol):
     def flush(self) -> None:
         out, self._out = self._out, []
         if self._transport is not None and out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            wire.write_frames(self._transport, out)
 
     def close(self) -> None:
         if self._transport is not None:

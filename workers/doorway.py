@@ -78,7 +78,9 @@ class Doorway:
                 raise SandboxError("The sandbox did not start in time: its runner never connected.")
             self._socket.settimeout(min(left, _LOOK_SEC))
             with suppress(TimeoutError):
-                return self._socket.accept()[0]
+                sock = self._socket.accept()[0]
+                unix_socket.widen(sock)
+                return sock
             why = gone() if gone else None
             if why:
                 raise SandboxError(f"The sandbox did not start: {why}.")

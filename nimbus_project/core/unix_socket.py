@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 LONGEST_PATH = 100
+ROOM_BYTES = 1024 * 1024
+"""What one side may have sent that the other has not read: a large frame then costs few wakes of both. The system may
+allow less (net.core.wmem_max)."""
 
 
 def bind(sock: socket.socket, path: Path) -> None:
@@ -27,6 +31,13 @@ def connect(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def widen(sock: Any) -> None:
+    """Room for a large frame in what this end sends; a Unix socket has but 208 KiB by itself. Others know better."""
+    if sock is not None and sock.family == socket.AF_UNIX:
+        with suppress(OSError):  # the other end is gone: whoever reads will see that
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM_BYTES)
 
 
 @contextmanager

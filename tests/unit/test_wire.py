@@ -28,6 +28,17 @@ def test_any_cutting_of_the_stream(sent: list[Frame], cuts: list[int]) -> None:
     assert found == sent
 
 
+@given(st.lists(frames, max_size=8), st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(4, 300))
+def test_any_cutting_where_some_frames_are_large(sent: list[Frame], cuts: list[int], large: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wire, "LARGE_BYTES", large)
+        splitter, found, stream = Splitter(), [], b"".join(encode(*frame) for frame in sent)
+        for size in cuts * (len(stream) // sum(cuts) + 1):
+            found += splitter.feed(stream[:size])
+            stream = stream[size:]
+    assert (found, stream) == (sent, b"")
+
+
 @given(st.lists(frames, min_size=1, max_size=4))
 def test_a_frame_comes_with_its_last_byte_and_not_before(sent: list[Frame]) -> None:
     splitter = Splitter()
