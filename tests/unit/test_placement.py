@@ -99,6 +99,14 @@ GROWTH: list[tuple[str, View, Decision]] = [
     ("boots cost nothing: a wait too short all the same", view(serving=1, queue=9, run_sec=0.002, boot_sec=0), Wait()),
     ("loading counts", view(serving=1, queue=1, run_sec=0.5, load_sec=0.3), Wait()),
     ("growing evicts too", view(warm(1, "g"), serving=3, more_mb=768, run_sec=2.0), Evict((1,))),
+    (
+        "wanted without a break: a processor more",
+        view(serving=1, queue=7, run_sec=0.001, wanted_sec=1, processors=2),
+        Boot(),
+    ),
+    ("… not for a moment's crowd", view(serving=1, queue=7, run_sec=0.001, wanted_sec=0.1, processors=2), Wait()),
+    ("… not beyond the processors", view(serving=2, queue=7, run_sec=0.001, wanted_sec=9, processors=2), Wait()),
+    ("… nor what is coming", view(serving=1, coming=1, queue=7, run_sec=0.001, wanted_sec=9, processors=2), Wait()),
     ("growing does not spin on a failing runtime", view(serving=1, run_sec=2.0, backing_off=True), Wait()),
 ]
 

@@ -246,6 +246,12 @@ def test_many_callers_of_a_fast_function_share_a_few(make: Make, prewarm: int) -
     assert 1 <= busy_loop(bench, callers=32, run_sec=0.001, rounds=3000) <= 4
 
 
+@pytest.mark.parametrize(("callers", "made"), [(8, 2), (1, 1)])
+def test_a_function_in_steady_demand_has_as_many_as_there_are_processors(make: Make, callers: int, made: int) -> None:
+    bench = make(memory_mb=8192, processors=2)
+    assert busy_loop(bench, callers=callers, run_sec=0.0002, rounds=6000) == made
+
+
 @pytest.mark.parametrize("prewarm", [0, 2])
 def test_each_caller_of_a_slow_function_gets_his_own(make: Make, prewarm: int) -> None:
     bench = make(memory_mb=8192, boot_parallel=2, prewarm={"python3.11": prewarm})

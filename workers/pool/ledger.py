@@ -13,9 +13,9 @@ from functions.spec import FunctionSpec
 from invocations.outcome import StartKind
 from workers.pool.actions import Action, Begin, Bury, Grant, PoolClosed, PoolTimeout, Refuse
 from workers.pool.limits import PoolLimits
-from workers.pool.placement import Boot, Decision, Evict, Key, Prewarmed, View, Wait, Warm, pick
+from workers.pool.placement import STEADY_SEC, Boot, Decision, Evict, Key, Prewarmed, View, Wait, Warm, pick
 from workers.pool.slots import Census, Slot, State, is_served_soon
-from workers.pool.timing import Backoff, Means
+from workers.pool.timing import Backoff, Means, Streaks
 from workers.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Ledger:
         self.load_sec: Means[Key] = Means(0.0)
         self.run_sec: Means[Key] = Means(0.0)
         self.backoff = Backoff()
+        self._wanted: Streaks[Key] = Streaks()
         self._idle: dict[Key, list[Slot]] = {}
         self._coming: dict[Key, list[Slot]] = {}
         """Boots ordered for a version, oldest first; never more than it has waiters."""
@@ -73,8 +74,11 @@ class Ledger:
         key = waiter.spec.key
         queue = self.queues.setdefault(key, deque())
         queue.append(waiter)
-        if not is_served_soon(self.slots.values(), key, len(queue), self.run_sec.of(key)):
+        is_steady = self._wanted.of(key, now) >= STEADY_SEC
+        if is_steady or not is_served_soon(self.slots.values(), key, len(queue), self.run_sec.of(key)):
             self.arrange(now)
+        if is_steady:
+            self._wanted.again(key, now)
 
     def requeue(self, grant: Grant, now: float) -> None:
         """The sandbox granted had died meanwhile: its waiter is the longest waiting one again."""
@@ -87,8 +91,8 @@ class Ledger:
 
     def withdraw(self, waiter: Waiter, now: float) -> bool:
         """Forget a waiter. False if it is not waiting (any more)."""
-        queue = self.queues.get(waiter.spec.key)
-        if queue is None or waiter not in queue:
+        queue = self.queues.get(waiter.spec.key, deque())
+        if waiter not in queue:
             return False
         queue.remove(waiter)
         self._tidy(waiter.spec.key)
@@ -134,7 +138,7 @@ class Ledger:
             self.arrange(now)
 
     def give_back(self, slot: Slot, alive: bool, now: float) -> None:
-        """A lease ended: to the longest waiter of the version, else idle; destroyed if it is no good any more."""
+        """A lease ended: to the longest waiter of the version, else idle; destroyed if it is no good."""
         key = slot.key
         if key is None or not alive or slot.spent or slot.cancelled or slot.retired or self._overbooked:
             self._bury(slot)
@@ -172,10 +176,8 @@ class Ledger:
         return self.backoff.worked(slot.runtime)
 
     def boot_failed(self, slot: Slot, error: SandboxError, now: float) -> bool:
-        """A boot failed. Its version's waiters fail with it, unless they can be served otherwise.
-
-        All of them: asked again one by one, they would each wait for a boot that fails. True when the cause is new.
-        """
+        """A boot failed. Its version's waiters fail with it, all of them, unless they can be served otherwise: asked one
+        by one, they would each wait for a boot that fails. True when the cause is new."""
         del self.slots[slot.id]
         is_new = self.backoff.failed(slot.runtime, str(error), now)
         key = slot.key
@@ -186,6 +188,7 @@ class Ledger:
             otherwise = pick(view, self.queues[key][0].spec)
             if not (view.serving or view.coming or isinstance(otherwise, Warm | Prewarmed)):
                 self.actions.extend(Refuse(waiter, error) for waiter in self.queues.pop(key))
+                self._wanted.end(key)
         self.arrange(now)
         return is_new
 
@@ -263,6 +266,8 @@ class Ledger:
             serving=len(busy),
             coming=len(coming),
             unbegun_mb=next((s.memory_mb for s in coming if s.state is State.ORDERED), 0),
+            wanted_sec=self._wanted.of(key, now),
+            processors=self.limits.processors,
             run_sec=max(elapsed, self.run_sec.of(key)),
             boot_sec=boot_sec,
             load_sec=self.load_sec.of(key),
@@ -306,6 +311,7 @@ class Ledger:
         queue = self.queues.get(key)
         if not queue:
             self.queues.pop(key, None)
+            self._wanted.end(key)
         while len(self._coming.get(key, ())) > len(queue or ()):
             self._call_off(key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -23,6 +24,8 @@ class PoolLimits:
     prewarm: Mapping[str, int] = field(default_factory=dict)
     """Booted sandboxes without code to keep ready, by runtime."""
     prewarm_memory_mb: int = 256
+    processors: int = 1
+    """So many sandboxes of one version can work at once, however short its runs are."""
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -42,4 +45,5 @@ class PoolLimits:
             load_timeout_sec=config.load_timeout_sec,
             prewarm={name: by_language.get(runtime.folder, 0) for name, runtime in RUNTIMES.items()},
             prewarm_memory_mb=config.prewarm_memory_mb,
+            processors=os.cpu_count() or 1,
         )

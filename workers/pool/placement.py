@@ -5,7 +5,8 @@ ones, then boot -> wait. All callers of one version are alike, so the question i
 goes to the longest waiter.
 
 The pool grows by work, not by the number of callers: a version that has a sandbox gets another only if its last
-waiter would wait longer for the present ones than for the new one.
+waiter would wait longer for the present ones than for the new one; or if it keeps those that it has busy without a
+break, and they are fewer than the processors.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ Counted as free, a fast function with many callers would empty the stock again a
 
 LEAST_GAIN_SEC = 0.02
 """A shorter wait is no reason for another sandbox, however cheap boots are here."""
+
+STEADY_SEC = 0.25
+"""A version that has had waiters for so long without a break keeps its sandboxes busy, and where there is another
+processor another sandbox is of use: it works while the first one is between two runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ class View:
     """Boots ordered for it."""
     unbegun_mb: int = 0
     """Memory promised to one of those that has not begun and can be called off; 0 if there is none."""
+    wanted_sec: float = 0.0
+    """How long there has been a queue without a break, since it was last looked at for that."""
+    processors: int = 1
     run_sec: float = 0.0
     """How long one run is expected to take; 0 while unknown."""
     boot_sec: float = 0.0
@@ -84,6 +92,8 @@ class View:
     def worth(self, cost_sec: float) -> bool:
         """Whether another sandbox at this cost beats waiting for the present ones."""
         sandboxes = self.serving + self.coming
+        if sandboxes < self.processors and self.wanted_sec >= STEADY_SEC:
+            return True
         return sandboxes == 0 or self.queue * self.run_sec / sandboxes > max(cost_sec, LEAST_GAIN_SEC)
 
 

@@ -36,6 +36,25 @@ class Means(Generic[K]):
         return self._means.get(key, self._unknown)
 
 
+class Streaks(Generic[K]):
+    """How long something has been so without a break."""
+
+    def __init__(self) -> None:
+        self._since: dict[K, float] = {}
+
+    def of(self, key: K, now: float) -> float:
+        """Seconds; it begins now if it had not begun."""
+        return now - self._since.setdefault(key, now)
+
+    def again(self, key: K, now: float) -> None:
+        """Count from now on."""
+        self._since[key] = now
+
+    def end(self, key: K) -> None:
+        """It is so no more."""
+        self._since.pop(key, None)
+
+
 @dataclass(slots=True)
 class _Trouble:
     cause: str
