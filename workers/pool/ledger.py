@@ -176,8 +176,8 @@ class Ledger:
         return self.backoff.worked(slot.runtime)
 
     def boot_failed(self, slot: Slot, error: SandboxError, now: float) -> bool:
-        """A boot failed. Its version's waiters fail with it, all of them, unless they can be served otherwise: asked one
-        by one, they would each wait for a boot that fails. True when the cause is new."""
+        """A boot failed. Its version's waiters fail with it, all of them, unless they can be served otherwise: asked
+        one by one, they would each wait for a boot that fails. True when the cause is new."""
         del self.slots[slot.id]
         is_new = self.backoff.failed(slot.runtime, str(error), now)
         key = slot.key
