@@ -256,6 +256,8 @@ def test_a_stopping_worker_takes_no_more_and_ends_what_it_has(tmp_path: Path, wo
         stopping.worker.close()
         assert value(under_way.result(WITHIN_SEC)) == 5
         assert not list((tmp_path / "direct").iterdir())
+        # Until it has heard of the end a web process may send there, and hears then that the worker is lost.
+        wait_until(lambda: not any(link.is_open for link in web.lane._links.values()), "the connection's end")
         assert web.call(message(spec)) is None
     assert Invocation.objects.get(pk=call.id).status == "success"
 
