@@ -12,6 +12,7 @@ from django.db import transaction
 from functions import directory, services
 from functions.errors import FunctionNotFound
 from functions.models import Function
+from invocations import foresight
 from nimbus_project.core import redis
 from tests.integration.plane import Api, in_threads, make_function, wait_until
 
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.usefixtures("transactional_db")
 @pytest.fixture(autouse=True)
 def _no_news(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entrance that other tests have started in this process hears what is said in Redis, and acts on it a moment
-    later; here only where it is part of the test."""
+    later, and reads ahead; here only where it is part of the test."""
     if "api" not in request.fixturenames:
         monkeypatch.setattr(directory, "hear", lambda news: None)
+        monkeypatch.setattr(foresight, "refresh", lambda: None)
 
 
 def test_what_was_looked_up_is_known_by_that_reference() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db.backends.utils import CursorWrapper
 
+from invocations import foresight
 from tests.integration.accounts import As, make_key
 from tests.integration.plane import Api
 from tests.integration.test_owners import _without_ids
@@ -30,6 +31,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             done.append(str(sql))
         return execute(self, sql, params)
 
+    # What is read ahead, whoever asks for it, comes when it likes.
+    monkeypatch.setattr(foresight, "refresh", lambda: None)
     monkeypatch.setattr(CursorWrapper, "execute", recorded)
     return done
 
