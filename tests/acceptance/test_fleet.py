@@ -32,6 +32,8 @@ pytestmark = [
                     "NIMBUS_POOL_MAX_SANDBOXES": str(MAX_SANDBOXES),
                     "NIMBUS_POOL_IDLE_SEC": "3",
                     "NIMBUS_PREWARM_NODE": "0",
+                    "NIMBUS_PREWARM_GO": "0",
+                    "NIMBUS_PREWARM_WASM": "0",
                 },
             )
         ],
