@@ -17,6 +17,11 @@ ENGINE_TROUBLE = (DockerException, requests.RequestException, urllib3.exceptions
 def connect(timeout_sec: int | None) -> docker.APIClient:
     """Raises SandboxError."""
     try:
-        return docker.APIClient(version="auto", timeout=timeout_sec, max_pool_size=32)
+        api = docker.APIClient(version="auto", timeout=timeout_sec, max_pool_size=32)
     except ENGINE_TROUBLE as error:
         raise SandboxError(f"The Docker engine does not answer: {error}") from error
+    if api.base_url.startswith("http+docker:"):
+        # No proxy leads to a local socket. Requests would look for one in the environment before each request, and
+        # ends with a KeyError when another thread changes the environment meanwhile.
+        api.trust_env = False
+    return api
