@@ -26,7 +26,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     execute = CursorWrapper.execute
 
     def recorded(self: Any, sql: Any, params: Any = None) -> Any:
-        # Who is asking is looked up each few seconds, and that a key was used is noted once a minute, whatever is asked for.
+        # Who is asking is looked up each few seconds and a key's use noted once a minute, whatever is asked for.
         if "accounts_member" not in str(sql) and 'SET "last_used_at"' not in str(sql):
             done.append(str(sql))
         return execute(self, sql, params)
