@@ -1,5 +1,5 @@
 """A user who is deactivated, or may call functions no more: whatever of theirs strangers or the clock could start
-stops, in every process, and goes on when they are back. Rules and schedules by themselves: test_fan_out.py,
+stops, in every process, and goes on when they are back. Rules and schedules by themselves: test_event_rights.py,
 test_firing.py."""
 
 from __future__ import annotations

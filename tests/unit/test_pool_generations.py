@@ -7,7 +7,7 @@ import pytest
 from functions.spec import FunctionSpec
 from invocations.outcome import StartKind
 from tests.fakes import make_spec
-from tests.unit.test_pool import Make, make
+from tests.unit.pool_bench import Make, make
 
 __all__ = ["make"]
 
