@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -270,15 +270,30 @@ class Stack:
         told = {name: consumption.cpu_sec(pid) for name, pid in self.pids().items()}
         return told | {"sandboxes": sum(map(consumption.cpu_sec, self.sandbox_pids()))}
 
+    def checkpoint(self) -> None:
+        with psycopg.connect(self.postgres.url("nimbus"), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+
     def own_mb(self) -> dict[str, float]:
-        """Memory by process, each child and each sandbox for itself."""
+        """Memory by process, each child and each sandbox for itself; PostgreSQL's by what they are to it."""
         told = {}
+        backends = self._backends()
         for name, pid in self.pids().items():
-            for one in consumption.family(pid):
-                told[name if one == pid else f"{name}/{one}"] = consumption.own_mb(one)
+            told[name] = consumption.own_mb(pid)
+            children = backends if name == "postgres" else dict.fromkeys(consumption.family(pid)[1:], "")
+            for one, kind in children.items():
+                # It may have ended since it was listed.
+                with suppress(FileNotFoundError):
+                    told[f"{name}/{kind} {one}" if kind else f"{name}/{one}"] = consumption.own_mb(one)
         for pid in self.sandbox_pids():
             told[f"sandbox/{pid}"] = consumption.own_mb(pid)
         return told
+
+    def _backends(self) -> dict[int, str]:
+        """PostgreSQL's processes: their kinds by pid, without the one that is asked."""
+        with psycopg.connect(self.postgres.url("nimbus")) as connection:
+            asked = "SELECT pid, backend_type FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            return dict(connection.execute(asked).fetchall())
 
 
 def _is_still(pool: dict[str, Any]) -> bool:
