@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from invocations.record import RunRecord
+from nimbus_project.core.away import REDIS
 from nimbus_project.core.outage import Outage
 from nimbus_project.core.redis import REPLIES
 
@@ -65,6 +66,7 @@ class Mailbox:
             try:
                 answer = await cast("Awaitable[tuple[bytes, bytes] | None]", client.brpop([key], timeout=5))
                 self._unread.ended()
+                REDIS.ended()
                 if answer is None:
                     continue
                 self._hand_out(answer[1])

@@ -99,7 +99,9 @@ def _database() -> dict[str, Any]:
         # is away a caller hears of it within `timeout`; the pool gives a lost connection up after `reconnect_timeout`
         # and makes a new one for who asks next: its own waits, which double, would outlast the outage.
         pool = {"min_size": 1, "max_size": _config.worker_threads + 8, "timeout": 5, "reconnect_timeout": 5}
-        options["pool"] = pool
+        from nimbus_project.core.postgres import TellingConnection
+
+        options["pool"] = pool | {"connection_class": TellingConnection}
     return database
 
 

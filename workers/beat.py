@@ -12,6 +12,7 @@ from celery.beat import SchedulingError
 from django.db import close_old_connections
 from django_celery_beat.schedulers import DatabaseScheduler
 
+from nimbus_project.core.away import REDIS
 from nimbus_project.core.outage import Outage
 from nimbus_project.core.unforeseen import outage_of
 
@@ -56,6 +57,7 @@ class BeatScheduler(DatabaseScheduler):  # type: ignore[misc]  # The library has
             self._unsent.began(error)
         else:
             self._unsent.ended()
+            REDIS.ended()
 
     def _set_up(self) -> None:
         if not self._is_set_up:

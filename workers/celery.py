@@ -7,15 +7,21 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nimbus_project.settings")
 
+import warnings
+
 import django
 
 django.setup()
 
 from celery import Celery, bootsteps
+from celery.exceptions import CPendingDeprecationWarning
 from celery.schedules import crontab
 
 from nimbus_project.config import config
 from nimbus_project.core.queue import CLOCK, Task, configure
+
+# Said whenever Redis goes: of tasks that are acknowledged late, and none of ours is.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 TICK_EVERY_SEC = 1.0
 ROLLOUTS_EVERY_SEC = 1.0

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from functions import builds
 from invocations import lifecycle
 from nimbus_project.core import fleet, metrics
+from nimbus_project.core.away import REDIS
 from nimbus_project.core.outage import Outage
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Heart:
             self._unheard.began(error)
         else:
             self._unheard.ended()
+            REDIS.ended()
         for runtime, counts in state.pool.get("runtimes", {}).items():
             metrics.POOL_SIZE.labels(runtime).set(counts["size"])
             metrics.POOL_WARM.labels(runtime).set(counts["warm"])

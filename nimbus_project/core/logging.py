@@ -53,7 +53,8 @@ def logging_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": "nimbus_project.core.logging.JsonFormatter"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "filters": {"outages": {"()": "nimbus_project.core.away.OutageFilter"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["outages"]}},
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             # Named, because Celery sets the root's level to its own.

@@ -8,9 +8,13 @@ import sqlite3
 import redis.exceptions
 from django.db import InterfaceError, OperationalError
 
+from nimbus_project.core.away import server_of
 from nimbus_project.core.errors import NimbusError, Unavailable
 
 log = logging.getLogger("nimbus.unforeseen")
+
+REFUSED = "requests refused"
+"""What an outage counts for each answer."""
 
 # SQLSTATE classes and codes under which PostgreSQL is not there for the moment, or asks to be tried again: connection
 # lost, resources, shutdown and cancelled, system, deadlock; a standby's "read only" and a lock not had in time.
@@ -31,11 +35,15 @@ _PASSING_REDIS = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutErro
 
 
 def answer_to(error: BaseException, path: str) -> NimbusError:
-    """Unavailable for an outage of the database or Redis, which a line in the log tells; else an internal error, logged
-    with its traceback, of which the caller sees nothing."""
+    """Unavailable for an outage of the database or Redis, of which the log tells the begin and the end; else an
+    internal error, logged with its traceback, of which the caller sees nothing."""
     away = outage_of(error)
     if away is not None:
-        log.warning(away.message, extra={"path": path, "cause": str(error).strip()[:200]})
+        server = server_of(error)
+        if server is not None:
+            server.began(error, REFUSED)
+        else:
+            log.warning(away.message, extra={"path": path, "cause": str(error).strip()[:200]})
         return away
     log.error("unhandled exception", exc_info=error, extra={"path": path})
     return NimbusError(

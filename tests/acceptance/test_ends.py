@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -192,6 +194,7 @@ def test_without_redis_queued_work_is_accepted_and_what_needs_it_is_refused(call
     caller.create("no-redis", memory_mb=128)
     caller.create("no-redis-narrow", memory_mb=128, max_concurrency=1)
     caller.invoke("no-redis")
+    said = {server.name: len(server.logs()) for server in (platform.web, platform.worker)}
     platform.redis.kill9()
     try:
         # The direct lane goes on while it knows all it needs; what needs Redis is refused.
@@ -218,6 +221,16 @@ def test_without_redis_queued_work_is_accepted_and_what_needs_it_is_refused(call
         platform.wait_ready()
     assert [caller.ended(each)["output"] for each in references] == [0, 1]
     assert caller.invoke("no-redis", {"token": 9}).json()["body"] == 9
+    for server in (platform.web, platform.worker):
+        assert_calm(server.logs()[said[server.name] :])
+
+
+def assert_calm(log: str) -> None:
+    """An outage is two lines of each that meets it: no tracebacks, nothing for each try."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    told = Counter(line["event"] for line in lines if line["level"] != "info")
+    assert not any("exception" in line for line in lines), log
+    assert max(told.values(), default=0) <= 3 and len(told) < 20, told
 
 
 def test_a_call_under_way_outlives_a_redis_that_starts_again(caller: Caller, platform: Platform) -> None:
