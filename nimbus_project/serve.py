@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from nimbus_project.asgi import application
-from nimbus_project.express_protocol import ExpressProtocol
+from nimbus_project.bounded_protocol import BoundedProtocol
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def server(served: Any, grace_sec: int) -> uvicorn.Server:
     settings = uvicorn.Config(
         served,
         loop="uvloop",
-        http=ExpressProtocol,
+        http=BoundedProtocol,
         lifespan="on",
         access_log=False,
         # Whose X-Forwarded-For is believed is decided by NIMBUS_TRUSTED_PROXIES; uvicorn would believe loopback's.
