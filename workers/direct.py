@@ -32,6 +32,7 @@ from workers.direct_watch import Watch
 from workers.exchange import Broken
 from workers.pool import Waiter
 from workers.sandbox import SandboxError
+from workers.tally import Tally
 from workers.unrun import unavailable
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ log = logging.getLogger("nimbus.direct")
 THREADS = 8
 TICK_SEC = 0.05
 """How late a run that is out of time may be noticed."""
+TELL_SEC = 0.2
+"""How late a run may be counted into the metrics."""
 STOP_SEC = 5.0
 SWITCH_SEC = 0.0005
 """How long another thread may keep the loop from running (sys.setswitchinterval): Python's own 5 ms would be five calls
@@ -67,8 +70,8 @@ class DirectServer:
         self._connections: set[Connection] = set()
         self._answered: set[Connection] = set()
         self._flushing = False
-        self._untold: list[tuple[Run, Outcome]] = []
-        """Runs that are to be counted once their answers are on their way."""
+        self._tally = Tally()
+        self._telling = False
         self._ticking = False
         self._watch = Watch(self._proceed)
 
@@ -123,6 +126,7 @@ class DirectServer:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self.flush()
+        self._tally.write()
         self._loop.run_until_complete(self._close())
         self._loop.close()
         self._watch.close()
@@ -296,8 +300,11 @@ class DirectServer:
             head, lines = run.finish(outcome)
         self.worker.scribe.journal.add(lines)
         run.connection.answer(run.number, head, outcome.output or b"")
-        self._untold.append((run, outcome))
         self._answer_soon(run.connection)
+        run.count(self._tally, outcome)
+        if not self._telling:
+            self._telling = True
+            self._loop.call_later(TELL_SEC, self._tell)
         run.release()
 
     def _answer_soon(self, connection: Connection) -> None:
@@ -316,9 +323,10 @@ class DirectServer:
         for connection in self._answered:
             connection.flush()
         self._answered.clear()
-        untold, self._untold = self._untold, []
-        for run, outcome in untold:
-            run.count(outcome)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self._tally.write()
 
     def _aid(self, run: Run, work: Callable[[], Outcome | None], then: Callable[[Run, Outcome | None], None]) -> None:
         """Do what may wait on a thread, then go on in the loop."""

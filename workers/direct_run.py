@@ -9,8 +9,8 @@ from functions.configuration import SecretUnreadable
 from functions.spec import FunctionSpec
 from invocations.outcome import Outcome, StartKind
 from invocations.record import CallMessage, record_of
-from workers import tally
 from workers.sandbox import Call, Exchange, SandboxError
+from workers.tally import Tally
 from workers.unrun import as_told, deleted, unavailable
 
 if TYPE_CHECKING:
@@ -136,9 +136,8 @@ class Run:
             worker.shipper.end_later(self._run_log, outcome.status, call.function_id if call.slot else "")
         return record.to_head(), worker.lines_of(call, record)
 
-    def count(self, outcome: Outcome) -> None:
-        """Into the metrics; nobody waits for it."""
-        tally.count(self.call.function_name, self.call.runtime, self._start_kind, outcome)
+    def count(self, tally: Tally, outcome: Outcome) -> None:
+        tally.add(self.call.function_name, self.call.runtime, self._start_kind, outcome)
 
     @property
     def _start_kind(self) -> StartKind | None:
