@@ -77,15 +77,29 @@ def lines_of(run: RunRecord, most: int = sys.maxsize) -> bytes:
         output = f"\\\\x{r.output.hex()}"
     elif r.output is not None:
         no_output = str(len(r.output))
-    started = _NULL if r.started_ms is None else _stamp(r.started_ms)
+    whose = _whose(r.function_id, r.function_name, r.runtime, r.version, r.owner_id, r.caller_id)
     return (
-        f"{r.id}\t{_text(r.request_id)}\t{word(r.function_id)}\t{word(r.function_name)}\t{word(r.runtime)}\t{r.version}\t"
-        f"{_number(r.owner_id)}\t{_number(r.caller_id)}\t{word(r.alias)}\t{word(r.environment)}\t{word(r.trigger_type)}\t"
+        f"{r.id}\t{_text(r.request_id)}\t{whose}\t{word(r.alias)}\t{word(r.environment)}\t{word(r.trigger_type)}\t"
         f"{_text(r.session_key)}\t{word(r.status)}\t{word(r.fault)}\t\\\\x{event}\t{output}\t{no_event}\t{no_output}\t"
         f"{_text(r.error)}\t{_text(r.error_type)}\t{_json(r.stack_trace)}\t{word(r.start_kind)}\t1\t{word(r.worker_id)}\t"
-        f"{_stamp(r.created_ms)}\t{started}\t{_stamp(r.completed_ms)}\t{r.duration_ms}\t{r.queue_ms}\t{_billed(r)}\t"
-        f"{_number(r.memory_used_mb)}{_REST}\n{_log_line(r) if r.logs else ''}"
+        f"{_stamp(r.created_ms)}\t{_stamp(r.started_ms)}\t{_stamp(r.completed_ms)}\t{_numbers(r)}"
+        f"{_REST}\n{_log_line(r) if r.logs else ''}"
     ).encode()
+
+
+@lru_cache(maxsize=4096)
+def _whose(
+    function_id: str, function_name: str, runtime: str, version: int, owner_id: int | None, caller_id: int | None
+) -> str:
+    """What calls of one function by one user have in common."""
+    return "\t".join((*map(_text, (function_id, function_name, runtime)), *map(_number, (version, owner_id, caller_id))))
+
+
+def _numbers(run: RunRecord) -> str:
+    """The last columns of a line. By orjson, which writes a float in a tenth of the time that `str` takes."""
+    billed = billed_ms(run.duration_ms) if run.started_ms is not None else 0
+    told = orjson.dumps((run.duration_ms, run.queue_ms, billed, run.memory_used_mb)).decode()
+    return told[1:-1].replace(",", "\t").replace("null", _NULL)
 
 
 def _log_line(run: RunRecord) -> str:
@@ -135,29 +149,31 @@ def _value(field: Field[Any, Any], text: str) -> Any:
     return field.to_python(plain)
 
 
-def _billed(run: RunRecord) -> int:
-    return billed_ms(run.duration_ms) if run.started_ms is not None else 0
-
-
-def _stamp(unix_ms: float) -> str:
-    micros = round(unix_ms * 1000)
-    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}+00"
+def _stamp(unix_ms: float | None) -> str:
+    if unix_ms is None:
+        return _NULL
+    second, micros = divmod(round(unix_ms * 1000), 1_000_000)
+    return _second(second) % micros
 
 
 @lru_cache(maxsize=64)
 def _second(unix_sec: int) -> str:
-    return f"{datetime.fromtimestamp(unix_sec, UTC):%Y-%m-%d %H:%M:%S}"
+    """With a place for the microseconds."""
+    return f"{datetime.fromtimestamp(unix_sec, UTC):%Y-%m-%d %H:%M:%S}.%06d+00"
 
 
 def _text(value: str) -> str:
-    return value.translate(_ESCAPED) if value else value
+    # Most text has nothing to escape, and a look is cheaper than a translation.
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
 
 
-# Few different ones come again and again; ids pass through.
-_word = lru_cache(maxsize=8192)(_text)
+@lru_cache(maxsize=1024)
+def _word(value: str) -> str:
+    """Few different ones come again and again. Also of an enum, which costs microseconds wherever it is formatted."""
+    return _text(str(value))
 
 
-def _number(value: float | None) -> str:
+def _number(value: int | None) -> str:
     return _NULL if value is None else str(value)
 
 
