@@ -25,6 +25,8 @@ from workers.sandbox import Call, LogSink
 if TYPE_CHECKING:
     from workers.link import LinkedSandbox
 
+_INVOKE, _LOG, _RESULT, _FAULT = Kind.INVOKE, Kind.LOG, Kind.RESULT, Kind.FAULT
+"""Python 3.11 looks members of an enum up by a function of its own."""
 EARLY_SEC = 0.25
 """A runner may end a call so long before its deadline and say that its time was over."""
 
@@ -73,7 +75,7 @@ class Exchange:
             self._logs = CallLogs(sandbox.limits.log_bytes, self._on_log, after=earlier)
         head = invoke_head(call, self._deadline - self._started)
         try:
-            self._is_sent = sandbox.stream.post(Kind.INVOKE, head, self._event)
+            self._is_sent = sandbox.stream.post(_INVOKE, head, self._event)
         except ConnectionEnded as error:
             raise Broken(error) from None
         except ValueError as error:
@@ -89,7 +91,7 @@ class Exchange:
             while (frame := stream.take()) is not None:
                 if frame.head.get("id") != self._call.invocation_id:
                     raise FrameError(f"a {frame.kind.name} frame was of another call")
-                if frame.kind is Kind.LOG:
+                if frame.kind is _LOG:
                     self._log(frame)
                     continue
                 return self._ended(frame)
@@ -109,7 +111,7 @@ class Exchange:
         self._logs.take(frame)
 
     def _ended(self, frame: Frame) -> Outcome:
-        if frame.kind is not Kind.RESULT and frame.kind is not Kind.FAULT:
+        if frame.kind is not _RESULT and frame.kind is not _FAULT:
             raise FrameError(f"a {frame.kind.name} frame came out of turn")
         if not self._is_sent:
             # The rest would lie in the next call's way.
@@ -143,5 +145,5 @@ def invoke_head(call: Call, remaining_sec: float) -> dict[str, object]:
 
 def ran_out_of_time(frame: Frame, deadline: float) -> bool:
     """Whether the runner has ended the call because its time was over, and it was."""
-    ended = frame.kind is Kind.FAULT and frame.head.get("timed_out") is True
+    ended = frame.kind is _FAULT and frame.head.get("timed_out") is True
     return ended and deadline - time.monotonic() < EARLY_SEC

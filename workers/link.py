@@ -27,6 +27,8 @@ _TYPE_CHARS = 127
 """And a sign that it was cut: as many as the history has room for."""
 _FRAMES = 100
 _FRAME_CHARS = 4096
+_FAULT, _SUCCESS = Kind.FAULT, Status.SUCCESS
+"""Python 3.11 looks members of an enum up by a function of its own."""
 _BROKEN_LINK = (TimeoutError, ConnectionEnded, FrameError)
 
 
@@ -248,7 +250,7 @@ class LinkedSandbox(ABC):
 
     def finished(self, frame: Frame, duration_ms: float = 0.0, logs: tuple[LogLine, ...] = ()) -> Outcome:
         """What a RESULT or FAULT frame says. Made whole at once for a success: `replace` costs more than all else."""
-        if frame.kind is Kind.FAULT:
+        if frame.kind is _FAULT:
             return self._fault(frame)
         memory = number(frame.head.get("memory_mb"))
         if len(frame.body) > self.limits.result_bytes:
@@ -259,7 +261,7 @@ class LinkedSandbox(ABC):
         except orjson.JSONDecodeError as error:
             return failed(ErrorType.RESULT_NOT_JSON, f"The result is not valid JSON: {error}.", memory=memory)
         return Outcome(
-            status=Status.SUCCESS, output=frame.body, memory_used_mb=memory, duration_ms=duration_ms, logs=logs
+            status=_SUCCESS, output=frame.body, memory_used_mb=memory, duration_ms=duration_ms, logs=logs
         )
 
     def _fault(self, frame: Frame) -> Outcome:

@@ -41,7 +41,8 @@ class SandboxError(Exception):
     """The engine could not do what it should: no image, no memory, no answer. The platform's fault."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# A value, treated as frozen: as Frame.
+@dataclass(slots=True)
 class Call:
     """What the handler's ``context`` shows of one attempt. The rest it knows from the spec."""
 

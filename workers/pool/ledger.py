@@ -14,13 +14,14 @@ from invocations.outcome import StartKind
 from workers.pool.actions import Action, Begin, Bury, Grant, PoolClosed, PoolTimeout, Refuse
 from workers.pool.limits import PoolLimits
 from workers.pool.placement import STEADY_SEC, Boot, Decision, Evict, Key, Prewarmed, View, Wait, Warm, pick
-from workers.pool.slots import Census, Slot, State, is_served_soon
+from workers.pool.slots import BUSY, IDLE, Census, Slot, State, is_served_soon
 from workers.pool.timing import Backoff, Means, Streaks
 from workers.sandbox import Sandbox, SandboxError
 
 if TYPE_CHECKING:
     from workers.pool.lease import Waiter
 
+WARM = StartKind.WARM
 FIRST_BOOT_SEC = 0.3
 """Taken for a boot until one was measured."""
 REFILL_AFTER_SEC = 0.1
@@ -62,7 +63,7 @@ class Ledger:
         if not idle or self.closed:
             return None
         slot = idle.pop()
-        slot.state = State.BUSY
+        slot.state = BUSY
         slot.since = now
         return slot
 
@@ -151,9 +152,9 @@ class Ledger:
         self.run_sec.add(key, now - slot.since)
         slot.used_at = now
         if key in self.queues and not self.closed:
-            self._hand_over(key, slot, StartKind.WARM, now)
+            self._hand_over(key, slot, WARM, now)
             return
-        slot.state = State.IDLE
+        slot.state = IDLE
         self._idle.setdefault(key, []).append(slot)
         if self.queues:
             self.arrange(now)
@@ -280,7 +281,7 @@ class Ledger:
             case Warm(id):
                 slot = self.slots[id]
                 self._unidle(slot)
-                self._hand_over(key, slot, StartKind.WARM, now)
+                self._hand_over(key, slot, WARM, now)
             case Prewarmed(id):
                 if key in self._coming:
                     self._call_off(key)
@@ -297,7 +298,7 @@ class Ledger:
     def _hand_over(self, key: Key, slot: Slot, start: StartKind, now: float) -> None:
         """To the longest waiter. Its boot, if one was ordered, is one too many now."""
         waiter = self.queues[key].popleft()
-        slot.state = State.BUSY
+        slot.state = BUSY
         slot.since = now
         if not slot.loaded:
             slot.key = key

@@ -11,11 +11,10 @@ from functools import partial
 
 from functions.runtimes import RUNTIMES
 from functions.spec import FunctionSpec
-from invocations.outcome import StartKind
 from workers.pool.actions import Action, Begin, Bury, Grant, PoolClosed, Refuse
 from workers.pool.crew import Crew, Threads
 from workers.pool.lease import Lease, Waiter
-from workers.pool.ledger import Ledger
+from workers.pool.ledger import WARM, Ledger
 from workers.pool.limits import PoolLimits
 from workers.pool.slots import Slot, State, loaded_versions, of_before, of_version, outdated
 from workers.pool.stats import PoolStats
@@ -97,7 +96,7 @@ class Pool:
                 return None
             sandbox = slot.living
             if _is_alive(sandbox):
-                return Lease(self, slot, sandbox, spec, StartKind.WARM)
+                return Lease(self, slot, sandbox, spec, WARM)
             slot.spent = True
             self._return(slot)
 
@@ -300,6 +299,8 @@ class Pool:
             self._quiet.set()
 
     def _carry_out(self, actions: list[Action]) -> None:
+        if not actions:
+            return
         todo = deque(actions)
         while todo:
             match todo.popleft():

@@ -22,6 +22,10 @@ class State(Enum):
     DYING = auto()
 
 
+IDLE, BUSY = State.IDLE, State.BUSY
+"""For each call's path: Python 3.11 looks members of an enum up by a function of its own."""
+
+
 @dataclass(slots=True, eq=False)
 class Slot:
     """One sandbox, from the order to boot it until it is destroyed. Its memory is booked all that time."""
@@ -123,8 +127,13 @@ def is_served_soon(slots: Iterable[Slot], key: Key, waiting: int, run_sec: float
     """Whether the present sandboxes of this version are enough for all who wait, as `View.worth` sees it: then a
     newcomer changes nothing, and many callers of a fast function cost no look at all the books each. A run that takes
     longer than expected is the next round's to notice."""
-    serving = sum(slot.state is State.BUSY and slot.key == key and slot.is_coming_back for slot in slots)
-    return serving > 0 and waiting * run_sec <= LEAST_GAIN_SEC * serving
+    serving = 0
+    for slot in slots:
+        if slot.state is BUSY and slot.key == key and slot.is_coming_back:
+            serving += 1
+            if waiting * run_sec <= LEAST_GAIN_SEC * serving:
+                return True
+    return False
 
 
 def loaded_versions(slots: Iterable[Slot]) -> list[str]:
