@@ -92,7 +92,8 @@ def _whose(
     function_id: str, function_name: str, runtime: str, version: int, owner_id: int | None, caller_id: int | None
 ) -> str:
     """What calls of one function by one user have in common."""
-    return "\t".join((*map(_text, (function_id, function_name, runtime)), *map(_number, (version, owner_id, caller_id))))
+    words, numbers = (function_id, function_name, runtime), (version, owner_id, caller_id)
+    return "\t".join((*map(_text, words), *map(_number, numbers)))
 
 
 def _numbers(run: RunRecord) -> str:

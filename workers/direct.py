@@ -181,7 +181,7 @@ class DirectServer:
         if outcome is not None:
             self._finish(run, outcome)
             return
-        pool, spec = self.worker.pool, run.needed_spec
+        pool, spec = self.worker.pool, run.spec
         try:
             lease = pool.take_warm(spec)
             if lease is None:
@@ -220,9 +220,7 @@ class DirectServer:
 
     def _begin(self, run: Run) -> None:
         try:
-            exchange = run.exchange()
-            self._watch.add(exchange.fileno(), run.needed_lease.sandbox, run)
-            outcome = exchange.begin()
+            outcome = run.begin(self._watch)
         except Broken as broken:
             self._break_off(run, broken.error)
             return
@@ -233,9 +231,9 @@ class DirectServer:
             self._end(run, outcome)
             return
         run.is_watched = True
-        if not exchange.is_sent:
+        if not run.is_sent:
             run.is_writing = True
-            self._loop.add_writer(exchange.fileno(), self._proceed, run)
+            self._loop.add_writer(run.fd, self._proceed, run)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_SEC, self._tick)
@@ -243,9 +241,8 @@ class DirectServer:
     def _proceed(self, run: Run) -> None:
         if not run.is_watched:
             return
-        exchange = run.needed_exchange
         try:
-            outcome = exchange.proceed()
+            outcome = run.proceed()
         except Broken as broken:
             self._unwatch(run)
             self._break_off(run, broken.error)
@@ -253,7 +250,7 @@ class DirectServer:
         if outcome is not None:
             self._unwatch(run)
             self._end(run, outcome)
-        elif run.is_writing and exchange.is_sent:
+        elif run.is_writing and run.is_sent:
             self._stop_writing(run)
 
     def _unwatch(self, run: Run) -> None:

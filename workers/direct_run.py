@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.configuration import SecretUnreadable
 from functions.spec import FunctionSpec
-from invocations.outcome import Outcome, StartKind
+from invocations.outcome import Outcome
 from invocations.record import CallMessage, record_of
 from workers.sandbox import Call, Exchange, SandboxError
 from workers.tally import Tally
@@ -15,6 +15,7 @@ from workers.unrun import as_told, deleted, unavailable
 
 if TYPE_CHECKING:
     from workers.direct_socket import Connection
+    from workers.direct_watch import Watch
     from workers.pool import Lease
     from workers.worker import Worker
 
@@ -26,7 +27,6 @@ class Run:
         "_exchange",
         "_run_log",
         "_seen",
-        "_start",
         "_started_ms",
         "_worker",
         "call",
@@ -42,18 +42,20 @@ class Run:
         "start_before",
     )
 
+    spec: FunctionSpec
+    """Once it is known."""
+    _exchange: Exchange
+    _seen: Call
+    """Once it has a sandbox with its code."""
+
     def __init__(self, worker: Worker, connection: Connection, number: int, call: CallMessage, event: bytes) -> None:
         self._worker = worker
         self._started_ms = time.time() * 1000
         self._run_log = worker.shipper.open(call.id, call.function_id)
-        self._exchange: Exchange | None = None
-        self._start: StartKind | None = None
-        self._seen: Call | None = None
         self.connection = connection
         self.number = number
         self.call = call
         self.event = event
-        self.spec: FunctionSpec | None = None
         self.lease: Lease | None = None
         self.deadline = 0.0
         """Of the handler's run, by `time.monotonic()`."""
@@ -64,30 +66,21 @@ class Run:
         self.is_writing = False
 
     @property
-    def needed_spec(self) -> FunctionSpec:
-        assert self.spec is not None
-        return self.spec
-
-    @property
     def needed_lease(self) -> Lease:
         assert self.lease is not None
         return self.lease
-
-    @property
-    def needed_exchange(self) -> Exchange:
-        assert self._exchange is not None
-        return self._exchange
 
     def read_spec(self) -> Outcome | None:
         """Waits. None when it is there."""
         call = self.call
         try:
-            self.spec = self._worker.specs.get(
-                call.function_id, call.version, call.environment, generation=call.generation
-            )
+            spec = self._worker.specs.get(call.function_id, call.version, call.environment, generation=call.generation)
         except SecretUnreadable as error:
             return unavailable(str(error))
-        return None if self.spec is not None else deleted(call.function_name, call.version, call.environment)
+        if spec is None:
+            return deleted(call.function_name, call.version, call.environment)
+        self.spec = spec
+        return None
 
     def load(self) -> Outcome | None:
         """Waits. None when the code is there."""
@@ -96,23 +89,29 @@ class Run:
         except SandboxError as error:
             return unavailable(str(error))
 
-    def exchange(self) -> Exchange:
-        """Ready to begin. The function's own time begins when its code is there. Raises SandboxError."""
+    def begin(self, watch: Watch) -> Outcome | None:
+        """Send the event; None: under way. The function's own time begins when its code is there. Raises SandboxError,
+        Broken."""
         lease, call = self.needed_lease, self.call
-        self._start = lease.start
-        self._seen = Call(
-            invocation_id=call.id, request_id=call.request_id, alias=call.alias, trigger_type=call.trigger_type
-        )
-        self.deadline = time.monotonic() + self.needed_spec.timeout_sec
-        self._exchange = lease.exchange(self._seen, self.event, self.deadline, self._run_log)
-        return self._exchange
+        self._seen = Call(call.id, call.request_id, 1, call.alias, call.trigger_type)
+        self.deadline = time.monotonic() + self.spec.timeout_sec
+        self._exchange = exchange = lease.exchange(self._seen, self.event, self.deadline, self._run_log)
+        watch.add(exchange.fileno(), lease.sandbox, self)
+        return exchange.begin()
+
+    def proceed(self) -> Outcome | None:
+        """Take what has come, send what is left. Raises Broken."""
+        return self._exchange.proceed()
+
+    @property
+    def is_sent(self) -> bool:
+        return self._exchange.is_sent
 
     def break_off(self, error: Exception) -> Outcome:
         """Waits."""
-        return self.needed_exchange.break_off(error)
+        return self._exchange.break_off(error)
 
     def exchanged(self, outcome: Outcome) -> Outcome:
-        assert self._seen is not None
         return self.needed_lease.exchanged(self._seen, outcome)
 
     def release(self) -> None:
@@ -128,7 +127,7 @@ class Run:
             outcome,
             event=self.event,
             completed_ms=time.time() * 1000,
-            start=self._start_kind,
+            start=self.lease.start if self.lease is not None else None,
             started_ms=self._started_ms,
             worker_id=worker.id,
         )
@@ -137,11 +136,8 @@ class Run:
         return record.to_head(), worker.lines_of(call, record)
 
     def count(self, tally: Tally, outcome: Outcome) -> None:
-        tally.add(self.call.function_name, self.call.runtime, self._start_kind, outcome)
-
-    @property
-    def _start_kind(self) -> StartKind | None:
-        return self._start or (self.lease.start if self.lease is not None else None)
+        start = self.lease.start if self.lease is not None else None
+        tally.add(self.call.function_name, self.call.runtime, start, outcome)
 
     def as_told(self) -> dict[str, Any]:
         """For the heartbeat."""

@@ -260,9 +260,7 @@ class LinkedSandbox(ABC):
             orjson.loads(frame.body)
         except orjson.JSONDecodeError as error:
             return failed(ErrorType.RESULT_NOT_JSON, f"The result is not valid JSON: {error}.", memory=memory)
-        return Outcome(
-            status=_SUCCESS, output=frame.body, memory_used_mb=memory, duration_ms=duration_ms, logs=logs
-        )
+        return Outcome(status=_SUCCESS, output=frame.body, memory_used_mb=memory, duration_ms=duration_ms, logs=logs)
 
     def _fault(self, frame: Frame) -> Outcome:
         """What a FAULT frame says, bounded; a fatal one ends the sandbox."""
