@@ -65,6 +65,8 @@ class DirectServer:
         self._loop = uvloop.new_event_loop()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="nimbus-direct-aid")
         self._thread = threading.Thread(target=self._serve, name="nimbus-direct", daemon=True)
+        self._ident = 0
+        """Of the thread, once it serves."""
         self._servers: list[asyncio.AbstractServer] = []
         """Kept here: a server that nothing refers to stops listening."""
         self._connections: set[Connection] = set()
@@ -123,6 +125,7 @@ class DirectServer:
         self.address["tcp"] = settings.direct_address(listener.getsockname()[1])
 
     def _serve(self) -> None:
+        self._ident = threading.get_ident()
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self.flush()
@@ -195,7 +198,7 @@ class DirectServer:
 
     def _settled(self, run: Run, waiter: Waiter) -> None:
         """From any thread: a sandbox, or none."""
-        if threading.get_ident() == self._thread.ident:
+        if threading.get_ident() == self._ident:
             self._granted(run, waiter)
         else:
             self._loop.call_soon_threadsafe(self._granted, run, waiter)
@@ -231,7 +234,7 @@ class DirectServer:
             self._end(run, outcome)
             return
         run.is_watched = True
-        if not run.is_sent:
+        if not run.exchange.is_sent:
             run.is_writing = True
             self._loop.add_writer(run.fd, self._proceed, run)
         if not self._ticking:
@@ -242,7 +245,7 @@ class DirectServer:
         if not run.is_watched:
             return
         try:
-            outcome = run.proceed()
+            outcome = run.exchange.proceed()
         except Broken as broken:
             self._unwatch(run)
             self._break_off(run, broken.error)
@@ -250,7 +253,7 @@ class DirectServer:
         if outcome is not None:
             self._unwatch(run)
             self._end(run, outcome)
-        elif run.is_writing and run.is_sent:
+        elif run.is_writing and run.exchange.is_sent:
             self._stop_writing(run)
 
     def _unwatch(self, run: Run) -> None:

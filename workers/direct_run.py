@@ -24,7 +24,6 @@ class Run:
     """One call. Methods that say so may wait; they run on a thread."""
 
     __slots__ = (
-        "_exchange",
         "_run_log",
         "_seen",
         "_started_ms",
@@ -33,6 +32,7 @@ class Run:
         "connection",
         "deadline",
         "event",
+        "exchange",
         "fd",
         "is_watched",
         "is_writing",
@@ -44,9 +44,9 @@ class Run:
 
     spec: FunctionSpec
     """Once it is known."""
-    _exchange: Exchange
-    _seen: Call
+    exchange: Exchange
     """Once it has a sandbox with its code."""
+    _seen: Call
 
     def __init__(self, worker: Worker, connection: Connection, number: int, call: CallMessage, event: bytes) -> None:
         self._worker = worker
@@ -95,21 +95,13 @@ class Run:
         lease, call = self.needed_lease, self.call
         self._seen = Call(call.id, call.request_id, 1, call.alias, call.trigger_type)
         self.deadline = time.monotonic() + self.spec.timeout_sec
-        self._exchange = exchange = lease.exchange(self._seen, self.event, self.deadline, self._run_log)
+        self.exchange = exchange = lease.exchange(self._seen, self.event, self.deadline, self._run_log)
         watch.add(exchange.fileno(), lease.sandbox, self)
         return exchange.begin()
 
-    def proceed(self) -> Outcome | None:
-        """Take what has come, send what is left. Raises Broken."""
-        return self._exchange.proceed()
-
-    @property
-    def is_sent(self) -> bool:
-        return self._exchange.is_sent
-
     def break_off(self, error: Exception) -> Outcome:
         """Waits."""
-        return self._exchange.break_off(error)
+        return self.exchange.break_off(error)
 
     def exchanged(self, outcome: Outcome) -> Outcome:
         return self.needed_lease.exchanged(self._seen, outcome)

@@ -42,27 +42,24 @@ class Broken(Exception):
 class Exchange:
     """Not thread-safe: one thread begins and proceeds, then one ends it."""
 
-    __slots__ = ("_call", "_deadline", "_event", "_is_sent", "_logs", "_on_log", "_sandbox", "_started")
+    __slots__ = ("_call", "_deadline", "_event", "_logs", "_on_log", "_sandbox", "_started", "_stream", "is_sent")
 
     def __init__(
         self, sandbox: LinkedSandbox, call: Call, event: bytes, deadline: float, on_log: LogSink | None
     ) -> None:
         self._sandbox = sandbox
+        self._stream = sandbox.stream
         self._call = call
         self._event = event
         self._deadline = deadline
         self._on_log = on_log
         self._logs: CallLogs | None = None
         self._started = 0.0
-        self._is_sent = False
-
-    @property
-    def is_sent(self) -> bool:
+        self.is_sent = False
         """False: call `proceed` when the descriptor is writable, too."""
-        return self._is_sent
 
     def fileno(self) -> int:
-        return self._sandbox.stream.fileno()
+        return self._stream.fileno()
 
     def begin(self) -> Outcome | None:
         """Send the event, as far as it goes. Raises Broken."""
@@ -75,7 +72,7 @@ class Exchange:
             self._logs = CallLogs(sandbox.limits.log_bytes, self._on_log, after=earlier)
         head = invoke_head(call, self._deadline - self._started)
         try:
-            self._is_sent = sandbox.stream.post(_INVOKE, head, self._event)
+            self.is_sent = self._stream.post(_INVOKE, head, self._event)
         except ConnectionEnded as error:
             raise Broken(error) from None
         except ValueError as error:
@@ -84,10 +81,10 @@ class Exchange:
 
     def proceed(self) -> Outcome | None:
         """Take what has come, send what is left. Raises Broken."""
-        stream = self._sandbox.stream
+        stream = self._stream
         try:
-            if not self._is_sent:
-                self._is_sent = stream.push()
+            if not self.is_sent:
+                self.is_sent = stream.push()
             while (frame := stream.take()) is not None:
                 if frame.head.get("id") != self._call.invocation_id:
                     raise FrameError(f"a {frame.kind.name} frame was of another call")
@@ -113,7 +110,7 @@ class Exchange:
     def _ended(self, frame: Frame) -> Outcome:
         if frame.kind is not _RESULT and frame.kind is not _FAULT:
             raise FrameError(f"a {frame.kind.name} frame came out of turn")
-        if not self._is_sent:
+        if not self.is_sent:
             # The rest would lie in the next call's way.
             raise FrameError(f"a {frame.kind.name} frame came before the event was read")
         outcome = self._sandbox.finished(frame, since(self._started), self._lines())

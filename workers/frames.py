@@ -130,6 +130,8 @@ class FrameStream:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self.fileno = sock.fileno
+        """Of the socket; -1 when it is closed."""
         self._buffer = bytearray(BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -170,10 +172,6 @@ class FrameStream:
 
     # -- the same without waiting, for an event loop that knows when the descriptor is ready
 
-    def fileno(self) -> int:
-        """Of the socket; -1 when it is closed."""
-        return self._socket.fileno()
-
     def post(self, kind: Kind, head: Mapping[str, object], body: bytes) -> bool:
         """Send what the socket takes now; True when that was all, else `push` on. Raises ConnectionEnded, ValueError
         (too large)."""
@@ -188,7 +186,7 @@ class FrameStream:
         unsent = self._unsent
         try:
             while unsent:
-                sent = os.write(self._socket.fileno(), unsent)
+                sent = os.write(self.fileno(), unsent)
                 unsent = memoryview(unsent)[sent:] if sent < len(unsent) else b""
         except BlockingIOError:
             pass
@@ -228,7 +226,7 @@ class FrameStream:
             self._make_room()
             view = self._view[self._end :] if self._end else self._view
         try:
-            count = os.readv(self._socket.fileno(), [view])
+            count = os.readv(self.fileno(), [view])
         except BlockingIOError:
             return False
         except OSError as error:

@@ -25,8 +25,7 @@ LogSink = Callable[[LogLine], None]
 class Exchange(Protocol):
     """One run under way in a sandbox; see `workers.exchange`. Raises `workers.exchange.Broken`."""
 
-    @property
-    def is_sent(self) -> bool: ...
+    is_sent: bool
 
     def fileno(self) -> int: ...
 

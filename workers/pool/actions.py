@@ -21,7 +21,8 @@ class PoolClosed(SandboxError):
     """The worker is draining or stopping and takes no more work."""
 
 
-@dataclass(frozen=True, slots=True)
+# A value, treated as frozen; a dataclass that is frozen indeed takes three times as long to make, on each call's path.
+@dataclass(slots=True)
 class Grant:
     """Hand this sandbox to this waiter."""
 

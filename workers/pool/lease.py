@@ -82,16 +82,18 @@ class Lease:
     def exchange(self, call: Call, event: bytes, deadline: float, on_log: LogSink | None = None) -> Exchange:
         """As `run` in a loaded sandbox, for an event loop; `exchanged` ends it."""
         self._check()
-        self._pool.running[call.invocation_id] = self.slot
-        self.slot.spent = True
+        slot = self.slot
+        self._pool.running[call.invocation_id] = slot
+        slot.spent = True
         return self.sandbox.exchange(call, event, deadline, on_log)
 
     def exchanged(self, call: Call, outcome: Outcome) -> Outcome:
         """What the exchange came to, as `run` returns it."""
         slot = self.slot
         slot.spent = False
-        if self._pool.running.get(call.invocation_id) is slot:
-            del self._pool.running[call.invocation_id]
+        running = self._pool.running
+        if running.get(call.invocation_id) is slot:
+            del running[call.invocation_id]
         return _cancelled(outcome) if slot.cancelled and not outcome.ok else outcome
 
     def release(self) -> None:
