@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lanes import Lanes
 from tests.platform import Platform, PlatformOptions, open_platform
 from tests.requirements import require
 from tests.services import PostgresServer, RedisServer, missing_images, missing_index
@@ -100,13 +101,24 @@ def _fresh_redis(request: pytest.FixtureRequest) -> None:
     connection().flushall()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _empty_quickly() -> None:
+    """After tests with real commits, where the database is PostgreSQL; see `tests.tables`."""
+    if _uses_postgres:
+        from django.test import TransactionTestCase
+
+        from tests import tables
+
+        TransactionTestCase._fixture_teardown = lambda _: tables.empty_all()  # type: ignore[method-assign]
+
+
 @pytest.fixture(autouse=True)
 def _prune_audit_log(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests with real commits have their tables emptied afterwards; SQLite does that by deleting, which the triggers of
     the audit log refuse. So its entries go the way that they may."""
     marker = request.node.get_closest_marker("django_db")
     real_commits = marker is not None and marker.kwargs.get("transaction", False)
-    if not real_commits and "transactional_db" not in request.fixturenames:
+    if _uses_postgres or (not real_commits and "transactional_db" not in request.fixturenames):
         yield
         return
     # Asked for here, it ends after this one.
@@ -140,6 +152,10 @@ def pytest_unconfigure() -> None:
     _leave_nothing()
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    return Lanes(config, log)
+
+
 def pytest_report_header() -> str:
     return f"database: {'PostgreSQL' if _uses_postgres else 'SQLite'}, own Redis, in {_SCRATCH}"
 
@@ -163,8 +179,10 @@ def _reason(report: object) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick ones first: real processes take their time."""
-    order = ("architecture", "unit", "integration", "docker", "acceptance")
+    """Quick ones first: real processes take their time. Where they have a lane of their own, they begin at once."""
+    order = ["architecture", "unit", "integration", "docker", "acceptance"]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        order = order[-2:] + order[:-2]
 
     def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]

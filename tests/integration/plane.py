@@ -31,11 +31,15 @@ def wait_until(condition: Callable[[], T], what: str, *, within_sec: float = 20.
 
 def clean() -> None:
     """Empty tables and keys; what living workers say of themselves stays."""
+    from django.db import connection
+
+    from accounts.models import AuditEntry
     from functions import directory
     from functions.models import Function, Package
     from invocations import ledger
     from invocations.models import DeadLetter, IdempotencyKey, Invocation, InvocationLog, Report
     from nimbus_project.core import redis
+    from tests import tables
     from triggers.models import (
         AlertChange,
         AlertNotification,
@@ -55,10 +59,13 @@ def clean() -> None:
     keys = [key for key in client.scan_iter(match=redis.PREFIX + "*") if not key.decode().startswith(keep)]
     client.delete("clock", "sync", "async", *keys)
     history = (Report, DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
-    for model in (*history, Function, Package):
-        model.objects.all().delete()
-    for model in (Event, EventDelivery, EventReplay, EventRule, AlertRule, AlertChange, AlertNotification):
-        model.objects.all().delete()
+    events = (Event, EventDelivery, EventReplay, EventRule, AlertRule, AlertChange, AlertNotification)
+    models = (*history, Function, Package, *events)
+    if connection.vendor == "postgresql":
+        tables.empty((*models, AuditEntry))
+    else:
+        for model in models:
+            model.objects.all().delete()
     directory.forget_all()
 
 
