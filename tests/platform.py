@@ -16,6 +16,10 @@ from nimbus_project.config import ROOT, Config
 from nimbus_project.supervisor import parts
 from tests.services import PostgresServer, RedisServer, Server, free_port, wait_until
 
+NO_COMPILERS = {"NIMBUS_PREWARM_GO": "0", "NIMBUS_PREWARM_WASM": "0"}
+"""Without containers, a platform in a new folder compiles Go's library before it has a sandbox for Go in stock, which
+takes all processors for a minute. Who is asked for Go does it then."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformOptions:
@@ -67,6 +71,7 @@ class Platform:
             "NIMBUS_SANDBOX_DRIVER": options.driver,
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
             "PYTHONUNBUFFERED": "1",
+            **(NO_COMPILERS if options.driver == "process" else {}),
             **options.env,
         }
         self._listener: socket.socket | None = None

@@ -68,6 +68,8 @@ def worker_process(
         "NIMBUS_SANDBOX_DRIVER": "process",
         "NIMBUS_PREWARM_PYTHON": "0",
         "NIMBUS_PREWARM_NODE": "0",
+        "NIMBUS_PREWARM_GO": "0",
+        "NIMBUS_PREWARM_WASM": "0",
         "NIMBUS_DRAIN_GRACE_SEC": "1",
     }
     command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker", "--pool=threads", "--concurrency=8"]

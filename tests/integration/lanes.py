@@ -43,6 +43,7 @@ class LaneWorker:
     def __init__(self, folder: Path, **settings: Any) -> None:
         values: dict[str, Any] = {
             "var_dir": folder, "node": "here", "sandbox_driver": "process", "prewarm_python": 0, "prewarm_node": 0,
+            "prewarm_go": 0, "prewarm_wasm": 0,
             "drain_grace_sec": 1, "max_log_bytes": 256 * 1024, "sandbox_pids": 64,
         }  # fmt: skip
         self.settings = Config(**values | settings)

@@ -26,7 +26,7 @@ import psutil
 
 from functions.spec import MAX_ARTIFACT_BYTES
 from nimbus_project.config import MIB, Config, config
-from workers.drivers.process_go import GoMissing, GoWorkshop
+from workers.drivers.process_go import GoMissing, GoWorkshop, end_compiling
 from workers.drivers.process_packages import npm_command, pip_command
 from workers.drivers.process_tree import descendants, memory_bytes
 from workers.drivers.process_wasm import wasm_command
@@ -117,6 +117,7 @@ class ProcessToolchains:
             running = list(self._running)
         for pid in running:
             kill_tree(pid)
+        end_compiling()
 
     def _run(self, program: Program, job: BuildJob, folder: Path, on_line: LineSink, deadline: float) -> BuildResult:
         env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}

@@ -10,9 +10,11 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,15 +118,39 @@ class GoWorkshop:
             "GOROOT": str(self._found), "GOCACHE": str(self.cache), "GOTOOLCHAIN": "local",
             "CGO_ENABLED": "0", "GOFLAGS": "", "GOENV": "off", "GOWORK": "off",
         }  # fmt: skip
+        process = subprocess.Popen(
+            [*command, "-o", str(target), package],
+            cwd=source, env=env, text=True, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        _at_work.add(process)
         try:
-            subprocess.run(
-                [*command, "-o", str(target), package],
-                cwd=source, env=env, capture_output=True, text=True, timeout=MAKE_SEC, check=True,
-            )  # fmt: skip
-        except subprocess.CalledProcessError as error:
-            raise GoMissing(f"{source} could not be compiled: {error.stderr[-2000:]}") from error
+            _, said = process.communicate(timeout=MAKE_SEC)
         except subprocess.TimeoutExpired as error:
             raise GoMissing(f"{source} was not compiled within {MAKE_SEC} s.") from error
+        finally:
+            _at_work.discard(process)
+            _end(process)
+        if process.returncode:
+            raise GoMissing(f"{source} could not be compiled: {said[-2000:]}")
+
+
+_at_work: set[subprocess.Popen[str]] = set()
+
+
+def end_compiling() -> None:
+    """Whatever is being made in this process is not: who asked for it hears GoMissing. A library compiled anew takes a
+    minute, which no worker that is to end has."""
+    for process in list(_at_work):
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """With the compilers it has started."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def link_goroot(real: Path, folder: Path) -> None:
