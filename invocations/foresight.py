@@ -37,7 +37,10 @@ class Foresight:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), ROUND_SEC)
+                    # Not `wait_for`: Python 3.11's forgets that it was cancelled when news come in the same moment
+                    # (https://github.com/python/cpython/issues/86296), and then nobody could end this.
+                    async with asyncio.timeout(ROUND_SEC):
+                        await self._news.wait()
                     await asyncio.sleep(TOGETHER_SEC)
                 self._news.clear()
                 await self._look()
