@@ -122,7 +122,7 @@ def go_live(function: Function, version: FunctionVersion) -> None:
     function.latest_version = max(function.latest_version, version.version)
     function.last_deployed_at = timezone.now()
     if function.status != FunctionStatus.OFFLINE:
-        if not _still_building(function, version):
+        if not is_building(function, besides=version.version):
             function.status, function.status_message = FunctionStatus.ACTIVE, ""
         elif function.status == FunctionStatus.CREATING:
             # A newer version was built before the first: it serves.
@@ -131,9 +131,14 @@ def go_live(function: Function, version: FunctionVersion) -> None:
     directory.changed(function)
 
 
-def _still_building(function: Function, besides: FunctionVersion) -> bool:
-    waiting = [BuildStatus.PENDING, BuildStatus.RUNNING]
-    return function.builds.filter(status__in=waiting).exclude(version=besides.version).exists()
+def is_building(function: Function, *, version: int | None = None, besides: int | None = None) -> bool:
+    """Whether a build waits or runs: of any version, of this one, of any but that one."""
+    open_ = function.builds.filter(status__in=[BuildStatus.PENDING, BuildStatus.RUNNING])
+    if version is not None:
+        open_ = open_.filter(version=version)
+    if besides is not None:
+        open_ = open_.exclude(version=besides)
+    return open_.exists()
 
 
 def claim(task_id: UUID | str, worker_id: str, now: datetime, lease_sec: float) -> BuildTask | None:
@@ -228,8 +233,7 @@ def fail(task: BuildTask, error: str, output: str) -> bool:
         function = Function.objects.select_for_update().filter(pk=task.function_id).first()
         if function is None or not _end(task, BuildStatus.FAILED, output, error):
             return False
-        version = function.versions.get(version=task.version)
-        if not _still_building(function, version):
+        if not is_building(function, besides=task.version):
             has_version = function.latest_version > 0
             if function.status != FunctionStatus.OFFLINE:
                 function.status = FunctionStatus.ACTIVE if has_version else FunctionStatus.FAILED

@@ -225,8 +225,13 @@ def function_set_online(reference: str, *, online: bool) -> Function:
         if function.status in {FunctionStatus.CREATING, FunctionStatus.FAILED}:
             raise Conflict(f"The function is {function.status}: it has no version that could run.")
         before = {"status": function.status}
-        function.status = FunctionStatus.ACTIVE if online else FunctionStatus.OFFLINE
-        function.status_message = ""
+        is_building = builds.is_building(function)
+        if not is_building:
+            function.status_message = ""
+        if online:
+            function.status = FunctionStatus.UPDATING if is_building else FunctionStatus.ACTIVE
+        else:
+            function.status = FunctionStatus.OFFLINE
         function.save(update_fields=["status", "status_message", "updated_at"])
         after = {"status": function.status}
         action = "function.online" if online else "function.offline"

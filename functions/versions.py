@@ -92,6 +92,8 @@ def _needed_by(function: Function, number: int) -> str:
     # The highest number too when its build has failed: the next update starts from its content.
     if number in (function.latest_version, function.last_number):
         return "it is the newest"
+    if builds.is_building(function, version=number):
+        return "it is being built"
     for alias in Alias.objects.filter(function=function):
         if any(side["version"] == number for side in alias.weights):
             return f"the alias {alias.name} sends calls to it"

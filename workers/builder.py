@@ -121,7 +121,10 @@ def _claim_and_build(worker: Worker, task_id: str) -> None:
 def _build(worker: Worker, task: BuildTask) -> None:
     told = BuildLog(task)
     version = builds.version_of(task)
-    if version is None or builds.reuse(task):
+    if version is None:
+        builds.fail(task, "The version is gone.", "")
+        return
+    if builds.reuse(task):
         return
     deadline = time.monotonic() + worker.settings.build_timeout_sec
     try:

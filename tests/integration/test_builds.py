@@ -257,6 +257,39 @@ def test_a_function_that_goes_while_it_is_built_leaves_nothing(api: Api) -> None
     assert not BuildTask.objects.exists()
 
 
+def test_a_version_stays_while_it_is_built(api: Api) -> None:
+    """Else its build could neither succeed nor fail, and whoever sweeps would stumble over it for ever."""
+    _, first = create(api)
+    second, third = (api.put("/functions/built", {"code": GO.format(new_id())}).json()["task_id"] for _ in range(2))
+    refused = api("DELETE", "/functions/built/versions/2")
+    assert (refused.status_code, refused.json()["code"]) == (409, "version_in_use")
+    assert "being built" in refused.json()["error"]
+    for each in (first, second, third):
+        builder.run_build(worker_with(program), each)
+    assert api("DELETE", "/functions/built/versions/2").status_code == 204
+
+
+def test_the_build_of_a_version_that_is_gone_is_given_up(api: Api) -> None:
+    _, first = create(api)
+    second = api.put("/functions/built", {"code": GO.format(new_id())}).json()["task_id"]
+    FunctionVersion.objects.get(version=2).delete()
+    builder.run_build(worker_with(program), first)
+    assert task(api, second)["status"] == "failed"
+    assert state(api)["status"] == "active"
+
+
+def test_offline_and_online_while_it_is_built(api: Api) -> None:
+    _, task_id = create(api)
+    builder.run_build(worker_with(program), task_id)
+    second = api.put("/functions/built", {"code": GO.format(new_id())}).json()["task_id"]
+    assert api.post("/functions/built/offline").json()["status"] == "offline"
+    assert api.post("/functions/built/online").json()["status"] == "updating"
+    assert "being built" in state(api)["status_message"]
+    builder.run_build(worker_with(program), second)
+    assert state(api)["status"] == "active"
+    assert "status_message" not in state(api)
+
+
 def test_of_two_builds_the_newer_version_serves(api: Api) -> None:
     """Whichever is done first."""
     _, first = create(api)
