@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -235,16 +235,23 @@ def replay(original: Invocation, function: LiveFunction, request_id: str) -> Inv
     return row
 
 
-def cancel(reference: str) -> Invocation | None:
-    """End a pending or running invocation; its sandbox is killed. The row, or None for a synchronous run, which has
-    none yet. Raises InvocationNotFound, NotCancellable."""
+class Cancelled(NamedTuple):
+    """What was told to end. A synchronous run is "cancelling": it has no row before it has ended."""
+
+    request_id: str
+    invocation_id: str
+    status: str
+
+
+def cancel(reference: str) -> Cancelled:
+    """End a pending or running invocation; its sandbox is killed. Raises InvocationNotFound, NotCancellable."""
     running = _running_call(reference)
     if running is not None:
         with transaction.atomic():
             audit.record("invocation.cancel", "invocation", running["id"], running["function_name"])
         if not redis.publish(redis.CONTROL, orjson.dumps({"cancel": running["id"]})):
             raise Unavailable("The workers (by Redis) can't be reached right now. Try again.")
-        return None
+        return Cancelled(running["request_id"], running["id"], "cancelling")
     row = selectors.invocation_get(reference)
     with transaction.atomic():
         won = lifecycle.cancel(row.pk, timezone.now())
@@ -254,8 +261,8 @@ def cancel(reference: str) -> Invocation | None:
         row.refresh_from_db(fields=["status"])
         raise NotCancellable(f"The invocation has ended already: {row.status}.")
     redis.publish(redis.CONTROL, orjson.dumps({"cancel": str(row.pk)}))
-    row.refresh_from_db()
-    return row
+    row.refresh_from_db(fields=["status"])
+    return Cancelled(row.request_id, str(row.pk), row.status)
 
 
 def _running_call(reference: str) -> dict[str, Any] | None:

@@ -37,6 +37,8 @@ def server(served: Any, grace_sec: int) -> uvicorn.Server:
         access_log=False,
         # Whose X-Forwarded-For is believed is decided by NIMBUS_TRUSTED_PROXIES; uvicorn would believe loopback's.
         proxy_headers=False,
+        # Lines of JSON like all others: uvicorn's own configuration would take its loggers back from settings.LOGGING.
+        log_config=None,
         log_level="warning",
         timeout_graceful_shutdown=grace_sec,
     )

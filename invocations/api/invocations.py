@@ -134,11 +134,7 @@ class InvocationCancelApi(APIView):
 
     @extend_schema(operation_id="invocation_cancel", request=None, responses=CancelSerializer)
     def post(self, request: Request, reference: str) -> Response:
-        row = services.cancel(reference)
-        shown = {"request_id": row.request_id, "invocation_id": str(row.pk), "status": row.status} if row else None
-        return Response(
-            shown or {"request_id": request_id_var.get(), "invocation_id": reference, "status": "cancelling"}
-        )
+        return Response(services.cancel(reference)._asdict())
 
 
 class QuotaApi(APIView):

@@ -101,5 +101,6 @@ def test_a_filter_and_a_running_call_of_another(locked_entrance: Api, work: list
     for theirs, missing in (("r-1", "r-2"), (MISSING[0], MISSING[1])):
         assert done("POST", f"/invocations/{theirs}/cancel") == done("POST", f"/invocations/{missing}/cancel")
     assert done("GET", "/invocations?function_id=xyzzy") == done("GET", "/invocations?function_id=plugh")
-    assert ann.post("/invocations/r-1/cancel").json()["status"] == "cancelling"
+    cancelled = {"request_id": "r-1", "invocation_id": MISSING[0], "status": "cancelling"}
+    assert ann.post("/invocations/r-1/cancel").json() == cancelled
     fleet.withdraw(redis.connection(), "w")

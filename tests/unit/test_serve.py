@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import logging.config
 import os
 import socket
 import sys
@@ -11,6 +13,7 @@ import pytest
 import uvicorn
 
 from nimbus_project import serve
+from nimbus_project.core.logging import JsonFormatter, logging_config
 
 
 @pytest.mark.parametrize(("started", "code"), [(True, 0), (False, 1)])
@@ -28,3 +31,14 @@ def test_a_socket_is_served_as_what_it_is(started: bool, code: int, monkeypatch:
         with pytest.raises(SystemExit) as ended:
             serve.main()
     assert (families, ended.value.code) == ([socket.AF_INET], code)
+
+
+def test_what_uvicorn_says_is_json_like_all_else() -> None:
+    logging.config.dictConfig(logging_config("INFO"))
+    serve.server(None, 1)
+    logger: logging.Logger | None = logging.getLogger("uvicorn.error")
+    formatters = []
+    while logger is not None:
+        formatters += [handler.formatter for handler in logger.handlers if type(handler) is logging.StreamHandler]
+        logger = logger.parent if logger.propagate else None
+    assert [type(each) for each in formatters] == [JsonFormatter]
