@@ -8,7 +8,7 @@ from uuid import UUID
 
 from functions import directory, input_schema
 from functions.directory import LiveFunction
-from invocations import answer, idempotency, services
+from invocations import answer, hops, idempotency, services
 from invocations.calls import CallDesk
 from invocations.record import RunRecord
 from invocations.services import NewInvocation
@@ -39,12 +39,13 @@ def answer_of(run: RunRecord, *, logs: bool = False) -> HttpAnswer:
 
 async def invoke_async(request: HttpRequest, desk: CallDesk) -> HttpAnswer:
     """`POST /functions/{id}/async`: 202 once the invocation is safely stored."""
-    new = await _parse(request, desk, delay_sec=_delay(request))
+    told = hops.told(request.header(hops.HEADER))
+    new = await _parse(request, desk, delay_sec=_delay(request), hops_told=told)
     row = await desk.in_thread(services.submit, new)
     return json_answer({"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}, status=202)
 
 
-async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0) -> NewInvocation:
+async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0, hops_told: int = 0) -> NewInvocation:
     (reference,) = request.path_args
     known = await desk.function(reference)
     event = await _event(request)
@@ -68,6 +69,7 @@ async def _parse(request: HttpRequest, desk: CallDesk, *, delay_sec: float = 0.0
         session_key=session_key,
         idempotency_key=idempotency.check(key) if key else "",
         delay_sec=delay_sec,
+        hops=hops_told,
     )
 
 

@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from accounts.principal import principal_var
+from invocations.hops import ATTRIBUTE, told
 from invocations.services import MAX_HOPS
 from nimbus_project.config import config
 from nimbus_project.core import queue
@@ -103,6 +104,7 @@ def _inserted(row: Event) -> bool:
 
 def _row(event: CloudEvent, owner_id: int | None, shared: bool, hops: int) -> Event:
     now = timezone.now()
+    hops = max(hops, told(event.document.get(ATTRIBUTE)))
     is_round = hops > MAX_HOPS
     if is_round:
         log.warning("an event goes round", extra={"event_type": event.type[:200], "hops": hops})

@@ -14,7 +14,7 @@ from accounts.principal import EMBEDDED, acting_as
 from accounts.rights import Right
 from functions import directory
 from functions.directory import LiveFunction
-from invocations import services
+from invocations import hops, services
 from invocations.models import TriggerType
 from invocations.services import NewInvocation
 from nimbus_project.config import config
@@ -149,6 +149,7 @@ class _Delivery:
             version=version,
             alias=alias,
             session_key=session_key,
+            hops=hops.told(request.header(hops.HEADER)),
         )
         if self.live.is_async:
             row = await desk.in_thread(services.submit, new)

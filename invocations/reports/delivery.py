@@ -18,7 +18,7 @@ from accounts import acting
 from accounts.principal import acting_as
 from functions import directory
 from functions.configuration import SecretUnreadable, secret_values
-from invocations import backlog
+from invocations import backlog, hops
 from invocations.models import Invocation, Report, ReportStatus, TriggerType
 from invocations.reports.record import EndedRun, record_of
 from invocations.retry import backoff_sec
@@ -113,6 +113,7 @@ def _to_function(report: Report, row: Invocation, now: datetime) -> None:
 def _to_url(report: Report, row: Invocation, now: datetime) -> None:
     body = _record(report, row)
     headers = {"content-type": "application/json", "user-agent": "Nimbus", "webhook-id": str(report.pk)}
+    headers[hops.HEADER.decode()] = str(report.hops + 1)
     if name := report.destination.get("signing_secret"):
         headers |= signature_headers(_secret(report, name), str(report.pk), int(time.time()), body)
     answer = outgoing.post(report.destination["url"], body=body, headers=headers, timeout_sec=URL_TIMEOUT_SEC)

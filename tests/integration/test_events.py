@@ -23,6 +23,7 @@ from triggers.models import Event
 PAID: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid", "data": {"amount": 5}}
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 BATCH = {"content-type": "application/cloudevents-batch+json"}
+JSON = {"content-type": "application/json"}
 BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/shop", "ce-type": "order.paid"}
 
 
@@ -50,6 +51,18 @@ def test_structured(api: Api) -> None:
     assert str(stored.pk) == shown["id"] and stored.fanned_out_at is None
     assert orjson.loads(bytes(stored.body)) == PAID
     assert wake_ups() == 1
+
+
+def test_how_far_along_a_chain_it_says_it_is(api: Api) -> None:
+    """An extension attribute: a chain that goes round by way of another program comes to an end."""
+    publish(api, PAID | {"id": "1", "nimbushops": 3}, PAID | {"id": "2", "nimbushops": bus.MAX_HOPS + 1})
+    content = orjson.dumps({"amount": 5})
+    api("POST", "/events", content=content, headers=BINARY | JSON | {"ce-id": "3", "ce-nimbushops": "4"})
+    publish(api, PAID | {"id": "4", "nimbushops": -1})
+    stored = {event.event_id: event for event in Event.objects.all()}
+    assert {name: event.hops for name, event in stored.items()} == {"1": 3, "2": bus.MAX_HOPS + 1, "3": 4, "4": 0}
+    assert [name for name, event in stored.items() if "going round" in event.error] == ["2"]
+    assert orjson.loads(bytes(stored["1"].body))["nimbushops"] == 3
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,23 @@ def test_a_url_gets_the_record_under_the_reports_id(loopback: Receiver) -> None:
     assert record["responsePayload"] == {"errorMessage": "no", "errorType": "ValueError", "stackTrace": []}
 
 
+def test_a_chain_that_goes_round_by_way_of_a_url_comes_to_an_end(api: Api, loopback: Receiver) -> None:
+    """Somebody calls the function again with what they were sent."""
+    function = make_function("f", on_success={"url": loopback.url})
+    ended(function)
+    for number in range(MAX_HOPS):
+        assert tried(function.pk, timezone.now()).status == "delivered"
+        got = loopback.received[-1]
+        assert got.headers["ce-nimbushops"] == str(number + 1)
+        headers = {"ce-nimbushops": got.headers["ce-nimbushops"]}
+        assert api.post("/functions/f/async", json.loads(got.body), headers=headers).status_code == 202
+        held = lifecycle.claim(function.pk, "w", timezone.now(), 10)
+        assert held is not None and lifecycle.finish(held, GOOD, None, timezone.now(), 0.0)
+    report = tried(function.pk, timezone.now())
+    assert report.status == "failed" and "going round" in report.error
+    assert len(loopback.received) == MAX_HOPS
+
+
 def test_signed_with_a_secret_of_the_function(loopback: Receiver) -> None:
     key = base64.b64encode(b"0123456789abcdef01234567").decode()
     function = make_function("f", on_success={"url": loopback.url, "signing_secret": "HOOK"})

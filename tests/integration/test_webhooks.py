@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEntry
 from functions import services, webhook_keys
 from functions.models import Function
+from invocations.models import Invocation
 from nimbus_project.config import config
 from nimbus_project.core import redis
 from tests.integration.accounts import As, make_key
@@ -304,3 +305,11 @@ def test_a_change_is_known_elsewhere_at_once(api: Api) -> None:
     Function.objects.update(webhook_enabled=False)
     redis.publish(redis.CHANGES, str(function.pk))
     wait_until(lambda: send(api, path).status_code == 404, "the change", within_sec=2.0)
+
+
+def test_how_far_along_a_chain_it_says_it_is(api: Api) -> None:
+    """A destination's URL may be a webhook of this platform."""
+    path = hook(api, mode="async")
+    for told in ("3", "-1", "99999", "x"):
+        assert send(api, path, ce_nimbushops=told).status_code == 202
+    assert sorted(Invocation.objects.values_list("hops", flat=True)) == [0, 0, 3, 99]
