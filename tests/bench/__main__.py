@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.runtimes import RUNTIMES
-from tests.bench import consumption, direct, figures, floors, languages, projects, triggers
+from tests.bench import consumption, direct, figures, floors, languages, projects, retention, triggers
 from tests.bench.direct import FULL, LONG, QUICK, Span
 from tests.bench.figures import Figure
 from tests.bench.handlers import HELLO
@@ -24,7 +24,7 @@ from tests.services import missing_images
 console = Console()
 
 DIRECT = (*direct.PARTS, direct.SCALE)
-PARTS = (*DIRECT, "triggers", "calls", "starts", "queue", "languages", "projects", "cold")
+PARTS = (*DIRECT, "triggers", "retention", "calls", "starts", "queue", "languages", "projects", "cold")
 GROUPS = {"direct": DIRECT}
 """What `--only` may name."""
 
@@ -60,6 +60,7 @@ def _with_stock(stack: Stack, span: Span, only: frozenset[str]) -> list[Figure]:
         "calls": lambda: _calls(stack, seconds),
         **{name: partial(part, stack, span) for name, part in direct.PARTS.items()},
         "triggers": lambda: triggers.triggers(stack, span),
+        "retention": lambda: retention.retention(stack, span),
         "starts": lambda: _starts(stack, 5 if quick else 15),
         "queue": lambda: _queue(stack, quick),
         "languages": lambda: languages.figures(stack, seconds=seconds / 2, times=times),
