@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from engine import LIBRARY, form_of  # type: ignore[import-not-found]
 from instance import Fresh, Setting, Variables  # type: ignore[import-not-found]
@@ -44,12 +45,12 @@ class Function:
         self._setting = Setting(
             host.engine,
             host.linker.instantiate_pre(module),
-            host.streams,
             tmp=host.tmp,
             env=env,
             memory_bytes=memory_bytes,
             entries=("memory", "alloc", "handle") if self._is_library else ("_start",),
         )
+        self._env = env
         self._begins_with = _hooks(module, {"_initialize": ([], [])})
         self._ends_with = _hooks(module, {"fflush": ([_I32], [_I32])})
         self._memory_mb = memory_mb
@@ -60,18 +61,19 @@ class Function:
         self._used: Fresh | None = None
         self.rest()
 
-    def __call__(self, event: bytes, env: Variables, seconds: float, output: Output) -> bytes:
-        """The result, JSON text; `rest` is due then. Raises Fault."""
+    def __call__(self, event: bytes, context: Sequence[str], seconds: float, output: Output) -> bytes:
+        """The result, JSON text; `rest` is due then. `context`: values of the call's own variables. Raises Fault."""
         fresh, self._next = self._next or Fresh(self._setting), None
         self._used = fresh
         streams, watchdog = self._host.streams, self._host.watchdog
         stdout = _Stdout(self._host.engine, self._result_bytes)
         streams.begin(output.stdout if self._is_library else stdout.write, output.stderr)
         try:
-            fresh.give(b"" if self._is_library else event, env)
+            self._env.set(context)
+            fresh.give(b"" if self._is_library else event)
             watchdog.start(seconds)
-            fresh.begin()
             if not fresh.is_made:
+                fresh.begin()
                 fresh.make()
             result = self._run(fresh, event, stdout)
         except (Trap, WasmtimeError) as error:
@@ -162,7 +164,7 @@ class Function:
             raise Fault("ResultNotJson", f"There is no result: {where}. A result is JSON; nothing at all is null.")
         if len(text) <= CHECKED_BYTES:
             try:
-                _decode(text.decode())
+                _check(text.decode())
             except (ValueError, RecursionError) as error:
                 advice = "" if self._is_library else " Write only the result to stdout, and all else to stderr."
                 raise Fault("ResultNotJson", f"The result is not JSON: {error}.{advice}") from None
@@ -199,4 +201,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+_scan = _decoder.scan_once
+
+
+def _check(text: str) -> None:
+    """Raises ValueError, RecursionError where it is not one value in JSON without blanks around it."""
+    try:
+        if _scan(text, 0)[1] == len(text):
+            return
+    except StopIteration:
+        pass
+    _decoder.decode(text)  # which says what is wrong

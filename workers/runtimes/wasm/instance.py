@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import capi  # type: ignore[import-not-found]
-from streams import Streams  # type: ignore[import-not-found]
 from wasmtime import Engine, Global, InstancePre, Memory, Trap, WasmtimeError
 from wasmtime import _ffi as ffi
 
@@ -28,26 +27,33 @@ class Strings:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.count = len(texts)
-        self._array = (ctypes.c_char_p * self.count)(*[text.encode() for text in texts])
-        self.address = ctypes.addressof(self._array)
+        self.array = (ctypes.c_char_p * self.count)(*[text.encode() for text in texts])
+        self.address = ctypes.addressof(self.array)
 
 
 class Variables:
-    """Environment variables; as many values as names."""
+    """Environment variables: some the same in every call, then those of the call at hand."""
 
-    def __init__(self, names: Strings, values: Strings) -> None:
-        self.names = names
-        self.values = values
+    def __init__(self, fixed: dict[str, str], of_call: Sequence[str]) -> None:
+        """`of_call`: their names."""
+        self.count = len(fixed) + len(of_call)
+        self._names = Strings([*fixed, *of_call])
+        self._values = Strings([*fixed.values(), *("" for _ in of_call)])
+        self._fixed = len(fixed)
+        self.names, self.values = self._names.address, self._values.address
+
+    def set(self, values: Sequence[str]) -> None:
+        """The call's, as many as there are names."""
+        self._values.array[self._fixed :] = [value.encode() for value in values]
 
 
 class Setting:
-    """What every instance of a function finds."""
+    """What every instance of a function finds; besides, this process's own stdout and stderr (`streams`)."""
 
     def __init__(
         self,
         engine: Engine,
         ready: InstancePre,
-        streams: Streams,
         *,
         tmp: str,
         env: Variables,
@@ -59,15 +65,27 @@ class Setting:
         self._alive = (engine, ready)
         self.argv = Strings(["function"])
         self.tmp = tmp.encode()
-        self.stdout = streams.stdout.encode()
-        self.stderr = streams.stderr.encode()
         self.env = env
         self.memory_bytes = memory_bytes
-        self.entries = entries
+        # One instance is there at a time: what the last one had here the next one overwrites.
+        self.instance = ffi.wasmtime_instance_t()
+        self.instance_at = ctypes.addressof(self.instance)
+        self.entries = [_Entry(name) for name in entries]
+
+
+class _Entry:
+    """Where C is told a name, and leaves what is exported by it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.told = name.encode()
+        self.size = len(self.told)
+        self.found = ffi.wasmtime_extern_t()
+        self.at = ctypes.addressof(self.found)
 
 
 class Fresh:
-    """A store for one call, and the one instance in it."""
+    """A store for one call, and the one instance in it. The one before must be closed."""
 
     def __init__(self, setting: Setting) -> None:
         """Raises OSError when the host's side of it can't be opened."""
@@ -75,20 +93,14 @@ class Fresh:
         self._store = capi.store_new(setting.engine, None, None)
         self._in = capi.store_context(self._store)
         capi.store_limiter(self._store, setting.memory_bytes, _UNLIMITED, _UNLIMITED, _UNLIMITED, _UNLIMITED)
-        self._instance = ffi.wasmtime_instance_t()
-        self._instance_at = ctypes.addressof(self._instance)
         self._exports: dict[str, Any] = {}
         self.is_made = False
         wasi = self._wasi = capi.wasi_new()
         capi.wasi_set_argv(wasi, setting.argv.count, setting.argv.address)
-        self._set_env(setting.env)
-        opened = (
-            capi.wasi_set_stdout(wasi, setting.stdout)
-            and capi.wasi_set_stderr(wasi, setting.stderr)
-            and capi.wasi_preopen(wasi, setting.tmp, b"/tmp", True)
-        )
-        if not opened:
-            raise OSError("The function's output or its /tmp can't be opened.")
+        capi.wasi_stdout(wasi)
+        capi.wasi_stderr(wasi)
+        if not capi.wasi_preopen(wasi, setting.tmp, b"/tmp", True):
+            raise OSError("The function's /tmp can't be opened.")
 
     def _context(self) -> Any:
         """For the package's classes: this is a store to them."""
@@ -96,10 +108,12 @@ class Fresh:
 
     def make(self) -> None:
         """Raises Trap, WasmtimeError."""
-        capi.check(capi.instantiate(self._setting.ready, self._in, self._instance_at, capi.TRAP))
+        setting = self._setting
+        capi.check(capi.instantiate(setting.ready, self._in, setting.instance_at, capi.TRAP))
         self.is_made = True
-        for name in self._setting.entries:
-            self._export(name)
+        for entry in setting.entries:
+            if capi.export_get(self._in, setting.instance_at, entry.told, entry.size, entry.at):
+                self._exports[entry.name] = entry.found
 
     def make_ahead(self) -> bool:
         """The same before there is a call. False where the module wants to run code for it: not without a deadline."""
@@ -109,19 +123,17 @@ class Fresh:
             self.make()
         except (Trap, WasmtimeError):
             return False
+        self.begin()
         return True
 
-    def give(self, event: bytes, env: Variables) -> None:
-        """What is the call's own. Raises WasmtimeError."""
-        self._set_env(env)
+    def give(self, event: bytes) -> None:
+        """What is the call's own; of its environment what is set now. Raises WasmtimeError."""
+        env = self._setting.env
+        capi.wasi_set_env(self._wasi, env.count, env.names, env.values)
         capi.bytes_new(_STDIN, len(event), event)
         capi.wasi_set_stdin(self._wasi, _STDIN)  # which takes the bytes over
         wasi, self._wasi = self._wasi, None
         capi.check(capi.set_wasi(self._in, wasi))  # the same
-
-    def _set_env(self, env: Variables) -> None:
-        """Besides what has been set before."""
-        capi.wasi_set_env(self._wasi, env.names.count, env.names.address, env.values.address)
 
     def begin(self) -> None:
         """The next mark of the engine's ends it."""
@@ -160,18 +172,14 @@ class Fresh:
         return value if isinstance(value, int) else None
 
     def _export(self, name: str) -> Any:
-        if not self.is_made:
-            return None
         known = self._exports.get(name)
-        if known is not None:
+        if known is not None or not self.is_made:
             return known
-        found = ffi.wasmtime_extern_t()
-        told = name.encode()
-        at = ctypes.addressof(found)
-        if not capi.export_get(self._in, self._instance_at, told, len(told), at):
+        entry = _Entry(name)
+        if not capi.export_get(self._in, self._setting.instance_at, entry.told, entry.size, entry.at):
             return None
-        self._exports[name] = found
-        return found
+        self._exports[name] = entry.found
+        return entry.found
 
     def close(self) -> None:
         """With all that it has open."""

@@ -16,10 +16,11 @@ CHUNK = 64 * 1024
 TAIL_BYTES = 66 * 1024
 
 _PREFIX = struct.Struct(">IBI")
+_SIZE = struct.Struct(">I").unpack_from
 _LOG_BYTES = 1 << 20
 _PANIC = b"panicked at"
 
-_decode = json.JSONDecoder().decode
+_scan = json.JSONDecoder().scan_once
 encode_head = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -49,7 +50,7 @@ class Link:
         buffer = self._buffer
         if not buffer:
             data = self._more(CHUNK)
-            if len(data) > 9 and int.from_bytes(data[:4], "big") + 4 == len(data):
+            if len(data) >= 9 and _SIZE(data)[0] + 4 == len(data):
                 return _parts(data)  # whole and alone, as mostly
             buffer += data
         while len(buffer) < 4 or len(buffer) < int.from_bytes(buffer[:4], "big") + 4:
@@ -73,7 +74,12 @@ class Link:
 def _parts(frame: bytes) -> tuple[int, dict[str, Any], bytes]:
     _, kind, head_size = _PREFIX.unpack_from(frame)
     body_at = 9 + head_size
-    return kind, _decode(frame[9:body_at].decode()) if head_size else {}, frame[body_at:]
+    return kind, _head(frame[9:body_at]), frame[body_at:]
+
+
+def _head(text: bytes) -> dict[str, Any]:
+    """The driver writes it without blanks around."""
+    return _scan(text.decode(), 0)[0] if text else {}
 
 
 class Output:
@@ -81,7 +87,7 @@ class Output:
 
     def __init__(self, link: Link, call_id: str, limit: int) -> None:
         self._link = link
-        self._head = f'{{"id":{encode_head(call_id)},'
+        self.head = f'{{"id":{encode_head(call_id)},'
         self._limit = self._left = limit
         self._parts = {"stdout": b"", "stderr": b""}
         self._full = False
@@ -143,5 +149,5 @@ class Output:
     def _send(self, stream: str, data: bytes) -> None:
         at_ms = int(time.time() * 1000)
         for at in range(0, len(data), _LOG_BYTES):
-            head = f'{self._head}"stream":"{stream}","at_ms":{at_ms}}}'
+            head = f'{self.head}"stream":"{stream}","at_ms":{at_ms}}}'
             self._link.send(LOG, head, data[at : at + _LOG_BYTES])

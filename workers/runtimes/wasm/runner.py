@@ -6,6 +6,7 @@ The module is loaded once; every call has an instance of its own.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 from call import Function, Host  # type: ignore[import-not-found]
 from engine import WrongModule, load_module, make_engine, wasi_linker  # type: ignore[import-not-found]
-from instance import Strings, Variables  # type: ignore[import-not-found]
+from instance import Variables  # type: ignore[import-not-found]
 from link import (  # type: ignore[import-not-found]
     EXIT_DISCONNECTED,
     FAULT,
@@ -75,6 +76,9 @@ class Runner:
         except Fault as fault:
             self.fault(fault, started, None)
         else:
+            # All that is there now stays: nobody need look through it again.
+            gc.freeze()
+            self.peak.reset()
             self.link.send(LOADED, encode_head({"load_ms": round((monotonic() - started) * 1000, 3)}))
 
     def prepared(self, head: dict[str, Any]) -> Function:
@@ -93,20 +97,24 @@ class Runner:
 
     def run(self, function: Function, head: dict[str, Any], event: bytes) -> None:
         started = monotonic()
-        self.peak.reset()
         output = Output(self.link, head["id"], self.load["max_log_bytes"])
         try:
             result = function(event, _context(head), head["remaining_ms"] / 1000, output)
         except Fault as fault:
             output.end()
             self.fault(fault, started, head["id"])
-            function.rest()
+            self.rest(function)
             return
         output.end()
         spent = round((monotonic() - started) * 1000, 3)
-        told = f'{{"id":{encode_head(head["id"])},"duration_ms":{spent},"memory_mb":{self.peak.mb()}}}'
+        told = f'{output.head}"duration_ms":{spent},"memory_mb":{self.peak.mb()}}}'
         self.link.send(RESULT, told, result)
+        self.rest(function)
+
+    def rest(self, function: Function) -> None:
+        """What a call needs and its caller need not wait for, done after the one before."""
         function.rest()
+        self.peak.reset()
 
     def fault(self, fault: Fault, started: float, call_id: str | None) -> None:
         head: dict[str, Any] = {
@@ -125,7 +133,6 @@ class Runner:
 
 
 def _environment(head: dict[str, Any]) -> Variables:
-    """The same for every call."""
     found: dict[str, str] = head.get("env") or {}
     found |= {
         "NIMBUS_FUNCTION_NAME": str(head["function_name"]),
@@ -133,32 +140,30 @@ def _environment(head: dict[str, Any]) -> Variables:
         "NIMBUS_MEMORY_LIMIT_MB": str(head["memory_mb"]),
         "NIMBUS_TIMEOUT_SEC": str(head["timeout_sec"]),
     }
-    return Variables(Strings(list(found)), Strings(list(found.values())))
+    return Variables(found, _CONTEXT)
 
 
-_CONTEXT = Strings(
-    [
-        "NIMBUS_INVOCATION_ID",
-        "NIMBUS_REQUEST_ID",
-        "NIMBUS_REMAINING_MS",
-        "NIMBUS_ATTEMPT",
-        "NIMBUS_ALIAS",
-        "NIMBUS_TRIGGER_TYPE",
-    ]
+_CONTEXT = (
+    "NIMBUS_INVOCATION_ID",
+    "NIMBUS_REQUEST_ID",
+    "NIMBUS_REMAINING_MS",
+    "NIMBUS_ATTEMPT",
+    "NIMBUS_ALIAS",
+    "NIMBUS_TRIGGER_TYPE",
 )
+"""What other languages find in their handler's second argument."""
 
 
-def _context(head: dict[str, Any]) -> Variables:
-    """What other languages find in their handler's second argument."""
-    values = [
+def _context(head: dict[str, Any]) -> tuple[str, ...]:
+    """The values of `_CONTEXT`."""
+    return (
         str(head["id"]),
         str(head.get("request_id", "")),
         str(head["remaining_ms"]),
         str(head.get("attempt", 1)),
         str(head.get("alias", "")),
         str(head.get("trigger_type", "")),
-    ]
-    return Variables(_CONTEXT, Strings(values))
+    )
 
 
 def main() -> NoReturn:

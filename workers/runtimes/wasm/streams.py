@@ -1,6 +1,7 @@
 """The module's stdout and stderr: pipes that it writes into without a word of Python.
 
-A stream that calls back into Python costs 60 µs a write, a pipe one. Most calls are over before the pipe is full: then
+They are this process's own stdout and stderr, so that no file is opened for a call. A stream that calls back into
+Python costs 60 µs a write, a pipe one. Most calls are over before the pipe is full: then
 the calling thread reads it, and no other is woken, which costs more than such a call. Longer ones have a thread that
 reads while they run.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -19,7 +21,6 @@ CHUNK = 64 * 1024
 PATIENCE_SEC = 0.002
 """So long a call runs before its output is read while it comes."""
 _LOOK_MS = 20
-_FOLDER = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
 
 
 class Streams:
@@ -29,47 +30,44 @@ class Streams:
         self._guard = threading.RLock()
         # Two, for two threads can't ask one at a time.
         self._now, self._poll = select.poll(), select.poll()
-        self._sinks: dict[int, Sink | None] = {}
-        self._running = False
+        self._sinks: dict[int, Sink] = {}
+        """Empty between calls."""
         self._timer = make_timer(PATIENCE_SEC)
-        self.stdout = self._open()
-        self.stderr = self._open()
+        # What this program itself has to say goes where it went.
+        sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115
+        self._stdout, self._stderr = self._open(1), self._open(2)
         threading.Thread(target=self._pump, name="nimbus-output", daemon=True).start()
 
-    def _open(self) -> str:
-        """A pipe; the path under which its end for writing can be opened."""
+    def _open(self, descriptor: int) -> int:
+        """A pipe that `descriptor` writes into; its end for reading."""
         read, write = os.pipe()
+        os.dup2(write, descriptor)
+        os.close(write)
         os.set_blocking(read, False)
-        self._sinks[read] = None
         self._now.register(read, select.POLLIN)
         self._poll.register(read, select.POLLIN)
-        return f"{_FOLDER}/{write}"
+        return read
 
     def begin(self, stdout: Sink, stderr: Sink) -> None:
         """A call starts: what it writes goes there."""
-        with self._guard:
-            for read, sink in zip(self._sinks, (stdout, stderr), strict=True):
-                self._sinks[read] = sink
-            self._running = True
+        self._sinks = {self._stdout: stdout, self._stderr: stderr}
         self._timer.start()
 
     def end(self) -> None:
         """The call is over: all it wrote has gone there. May be said twice."""
-        if not self._running:
+        if not self._sinks:
             return
         with self._guard:
-            self._running = False
             # Most calls write to one of the two, and less than one read takes.
             for read, _ in self._now.poll(0):
                 while self._take(read) == CHUNK:
                     pass
-            for read in self._sinks:
-                self._sinks[read] = None
+            self._sinks = {}
 
     def _pump(self) -> None:
         while True:
             self._timer.wait()
-            while self._running:
+            while self._sinks:
                 self._poll.poll(_LOOK_MS)
                 with self._guard:
                     for read in self._sinks:
@@ -77,14 +75,11 @@ class Streams:
 
     def _take(self, read: int) -> int:
         """How much there was of what one read takes."""
-        sink = self._sinks[read]
-        if sink is None:
-            return 0
         try:
             data = os.read(read, CHUNK)
         except BlockingIOError:
             return 0
-        sink(data)
+        self._sinks[read](data)
         return len(data)
 
 
