@@ -202,7 +202,7 @@ def _refuse(constant: str) -> None:
 
 
 _decoder = json.JSONDecoder(parse_constant=_refuse)
-_scan = _decoder.scan_once
+_scan = _decoder.scan_once  # type: ignore[attr-defined]
 
 
 def _check(text: str) -> None:

@@ -20,7 +20,7 @@ _SIZE = struct.Struct(">I").unpack_from
 _LOG_BYTES = 1 << 20
 _PANIC = b"panicked at"
 
-_scan = json.JSONDecoder().scan_once
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 encode_head = json.JSONEncoder(separators=(",", ":")).encode
 
 
