@@ -12,7 +12,9 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,7 +23,10 @@ from tests.platform import Platform, PlatformOptions, open_platform
 from tests.requirements import require
 from tests.services import PostgresServer, RedisServer, missing_images, missing_index
 
-REQUIREMENTS = ("docker", "postgres", "redis", "chromium", "index", "go", "rust", "c")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+REQUIREMENTS = ("docker", "postgres", "redis", "browser", "index", "go", "rust", "c")
 
 # Its socket paths must stay short, so not below pytest's own temporary folder. Others may pass through it: the
 # database server runs as another user.
@@ -191,6 +196,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+@pytest.fixture(scope="session")
+def rust_path() -> str:
+    """A PATH whose rustc makes WebAssembly: this machine's, else with the one of the builder's image before it. Without
+    Docker the PATH as it is: what the builder then says it lacks is the reason to skip."""
+    from tests.rust_toolchain import copy_rust, path_with, rust_on_path
+
+    programs = None if rust_on_path() else copy_rust(_SCRATCH / "rust")
+    return os.environ["PATH"] if programs is None else path_with(programs)
+
+
 @pytest.fixture(scope="module")
 def platform(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterator[Platform]:
     """The platform as processes; parametrize with `PlatformOptions` for another driver or database."""
@@ -201,10 +216,32 @@ def platform(request: pytest.FixtureRequest, redis_server: RedisServer) -> Itera
         require("index", missing_index())
     has_postgres = PostgresServer.missing() is None
     uses_postgres = options.database == "postgres" or (options.database == "auto" and has_postgres)
+    if options.rust:
+        options = replace(options, env={**options.env, "PATH": request.getfixturevalue("rust_path")})
     folder = Path(tempfile.mkdtemp(prefix="p", dir=_SCRATCH))
     postgres = (lambda: request.getfixturevalue("postgres_server")) if uses_postgres else None
     with open_platform(folder, options, postgres) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser(scratch: Path) -> Iterator[Browser]:
+    """A real one, for the pages of a module. Its driver runs an event loop in this thread: until it ends, Django takes
+    no query from here, so such a module asks a platform of processes."""
+    from tests.browser import chromium, open_browser
+
+    require("browser", None if chromium() else "no chromium on the PATH (Debian: apt-get install chromium)")
+    folder = Path(tempfile.mkdtemp(prefix="b", dir=scratch))
+    with open_browser(folder) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab of a visitor whom nothing is known of: no cookies, no cache."""
+    with browser.new_context() as visitor:
+        yield visitor.new_page()
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,8 @@ class PlatformOptions:
     """What `build_runtimes` makes besides Python and Node.js, for the Docker driver."""
     index: bool = False
     """Whether packages are fetched."""
+    rust: bool = False
+    """Whether Rust is compiled by the process driver: the worker's PATH then has the compiler."""
 
 
 class PartServer(Server):

@@ -26,13 +26,16 @@ C_LIBRARY = b"""#include <stdint.h>
 void *alloc(size_t size) { return malloc(size); }
 uint64_t handle(const char *ptr, size_t len) { return ((uint64_t)(uintptr_t)ptr << 32) | len; }
 """
+NO_SERDE = "serde and serde_json are in the builder's image only. Start Docker."
 EMPTY = '(module (memory (export "memory") 1) (func (export "_start")))'
 
 
 @pytest.fixture(scope="module", params=["process", "docker"])
 def toolchains(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolchains]:
     config = Config(var_dir=tmp_path_factory.mktemp("var"))
-    with watched_toolchains(request.param, config, "wasm") as made:
+    with pytest.MonkeyPatch.context() as patch, watched_toolchains(request.param, config, "wasm") as made:
+        if request.param == "process":
+            patch.setenv("PATH", request.getfixturevalue("rust_path"))
         yield made
 
 
@@ -58,7 +61,7 @@ def made(toolchains: Toolchains, wanted: BuildJob) -> dict[str, bytes]:
 
 
 def _require_compiler(lines: list[str]) -> None:
-    lacking = next((line for line in lines if line.endswith("tart Docker.")), None)
+    lacking = next((line for line in lines if line.endswith("Or start Docker.")), None)
     require("c" if "C compiler" in (lacking or "") else "rust", lacking)
 
 
@@ -73,6 +76,10 @@ def refused(toolchains: Toolchains, wanted: BuildJob) -> list[str]:
 
 @pytest.mark.parametrize("source", [RUST, PLAIN_RUST, C, C_LIBRARY], ids=["serde", "rust", "c", "library"])
 def test_the_same_source_makes_the_same_bytes(toolchains: Toolchains, source: bytes) -> None:
+    if source is RUST and isinstance(toolchains, process_builds.ProcessToolchains):
+        made(toolchains, job("rust", handler_rs=PLAIN_RUST))
+        assert refused(toolchains, job("rust", handler_rs=RUST)) == [NO_SERDE]
+        return
     wanted = job("rust", handler_rs=source) if b"fn main" in source else job("c", handler_c=source)
     first = made(toolchains, wanted)
     assert first["module.wasm"].startswith(b"\0asm")

@@ -91,8 +91,9 @@ def _command(made: Path, sources: Path, root: str, kind: str) -> list[str]:
     options = [f"--target={TARGET}", "--edition=2021", "--color=never", f"--crate-type={kind}", f"--crate-name={name}"]
     options += ["-Copt-level=2", "-Cpanic=abort", "-Cstrip=debuginfo", f"--remap-path-prefix={sources}=/src"]
     options += [f"-Clink-arg=-zstack-size={STACK_BYTES}", "-Clink-arg=--export=__stack_pointer"]
-    if linker := shutil.which("wasm-ld"):
-        options += [f"-Clinker={linker}", "-Clinker-flavor=wasm-ld"]
+    if shutil.which("wasm-ld"):
+        # By its name: where it lies would be in what the user is told when linking fails.
+        options += ["-Clinker=wasm-ld", "-Clinker-flavor=wasm-ld"]
     options += ["-L", f"dependency={CRATES_FOLDER}"]
     for crate in CRATES:
         options += [f"--extern={crate}={path}" for path in sorted(CRATES_FOLDER.glob(f"lib{crate}-*.rlib"))]
