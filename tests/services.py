@@ -84,6 +84,12 @@ class Server:
     def logs(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def last_words(self) -> str:
+        """What it logged at the end, and before that what was more than a notice of daily life."""
+        lines = self.logs().splitlines()
+        grave = [line for line in lines[:-10] if '"level":"info"' not in line][-20:]
+        return "\n".join(line[:3000] for line in grave + lines[-10:])
+
     def kill9(self) -> None:
         """As a crash would."""
         if self.process is not None:

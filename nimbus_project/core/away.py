@@ -72,8 +72,8 @@ class OutageFilter(logging.Filter):
             return False
         error = _error_of(record)
         server = None if error is None else server_of(error)
-        if error is None or server is None:
-            return True
+        if error is None or server is None or record.levelno >= logging.CRITICAL:
+            return True  # what is critical, the end of a process above all, is news whatever its cause
         server.began(error, _who(record))
         return False
 

@@ -97,7 +97,7 @@ class Killer:
         self._order = self._order or self._chance.sample(sorted(self._world.parts), len(self._world.parts))
         name = self._order.pop()
         time.sleep(self._chance.uniform(0.3, 2.0))
-        assert self._world.parts[name].running, f"{name} has ended by itself:\n{self._world.parts[name].logs()[-4000:]}"
+        assert self._world.parts[name].running, f"{name} has ended by itself:\n{self._world.parts[name].last_words()}"
         self._world.kill(name)
         self.killed.append(name)
         time.sleep(self._chance.uniform(0.1, 1.5))

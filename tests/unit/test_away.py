@@ -169,3 +169,9 @@ def test_an_outage_that_nobody_saw_end_is_forgotten(caplog: pytest.LogCaptureFix
         ("it can't be done", None, 2),
         ("over: it can't be done", TOLD_EVERY_SEC, 2),
     ]
+
+
+def test_what_is_critical_is_told_whatever_its_cause(lines: Lines) -> None:
+    """As Celery's worker says why it ends."""
+    logging.getLogger("celery").critical("Unrecoverable error: %r", NOBODY, exc_info=NOBODY)
+    assert [told for told, _ in lines.told] == [f"Unrecoverable error: {NOBODY!r}"]
