@@ -167,7 +167,7 @@ def web_process(folder: Path, **environment: str) -> Iterator[str]:
         process = subprocess.Popen([*command, "--no-proxy-headers"], cwd=ROOT, env=values, stdout=file, stderr=file)
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_until(lambda: _answers(address) or _ended(process, output), "the second process", within_sec=30)
+        wait_until(lambda: _answers(address) or _ended(process, output), "the second process", within_sec=90)
         yield address
     finally:
         process.terminate()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -155,7 +157,14 @@ class Api:
         self._client = httpx.AsyncClient(transport=transport, base_url=BASE, timeout=60)
 
     def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(90)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(90)
+        except TimeoutError:
+            # What it waits for is gone once the test is: so that a report can say it.
+            for task in asyncio.all_tasks(self._loop):
+                task.print_stack(file=sys.stderr)
+            faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
+            raise
 
     def close(self) -> None:
         self._run(self._client.aclose())
