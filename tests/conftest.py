@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lanes import Lanes
 from tests.platform import Platform, PlatformOptions, open_platform
 from tests.requirements import require
 from tests.services import PostgresServer, RedisServer, missing_images, missing_index
@@ -35,7 +34,8 @@ _SCRATCH.chmod(0o711)
 (_SCRATCH / "redis").mkdir()
 
 _redis = RedisServer(_SCRATCH / "redis")
-_postgres = PostgresServer(_SCRATCH / "pg")
+# Nothing of it need outlive the machine.
+_postgres = PostgresServer(_SCRATCH / "pg", fsync=False)
 _uses_postgres = os.environ.get("NIMBUS_TEST_DATABASE", "postgres") == "postgres" and PostgresServer.missing() is None
 
 
@@ -157,10 +157,6 @@ def pytest_unconfigure() -> None:
     _leave_nothing()
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
-    return Lanes(config, log)
-
-
 def pytest_report_header() -> str:
     return f"database: {'PostgreSQL' if _uses_postgres else 'SQLite'}, own Redis, in {_SCRATCH}"
 
@@ -184,10 +180,8 @@ def _reason(report: object) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick ones first: real processes take their time. Where they have a lane of their own, they begin at once."""
-    order = ["architecture", "unit", "integration", "docker", "acceptance"]
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        order = order[-2:] + order[:-2]
+    """Quick ones first: real processes take their time."""
+    order = ("architecture", "unit", "integration", "docker", "acceptance")
 
     def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]

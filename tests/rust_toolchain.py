@@ -11,9 +11,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import docker
-
 from tests.integration.artifacts import builder_ready
+from workers.drivers.docker.engine import connect
 from workers.sandbox import SandboxError
 from workers.toolchain import builder_image
 
@@ -73,7 +72,7 @@ def path_with(programs: Path) -> str:
 
 def _copy_out(folder: Path) -> None:
     """Through the engine's own archive: so it works with one that shares no folders with us."""
-    api = docker.APIClient(version="auto", timeout=_WAIT_SEC)
+    api = connect(_WAIT_SEC)
     host = api.create_host_config(network_mode="none")
     made = api.create_container(builder_image("wasm"), entrypoint=["sh", "-c", _PACK], host_config=host)["Id"]
     try:

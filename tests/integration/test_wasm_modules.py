@@ -124,6 +124,28 @@ def test_output_after_the_call_is_nobodys(driver: SandboxDriver) -> None:
         sandbox.destroy()
 
 
+def test_what_a_call_left_unfinished_is_no_part_of_the_next(driver: SandboxDriver) -> None:
+    """A piece of a line and a trap: what all calls write into must not keep it."""
+    piece = "(i32.store (i32.const 12) (i32.const 1))"
+    says_on_stderr = SAYS.replace("(i32.const 1) (i32.const 8)", "(i32.const 2) (i32.const 8)")
+    read = '(import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))'
+    text = (
+        f'(module {WRITE} {read} {MEMORY} {DATA} (func (export "_start") '
+        "(drop (call $read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 64)))"
+        f"(if (i32.eq (i32.load8_u (i32.const 40)) (i32.const 34)) (then {piece} {SAYS} {says_on_stderr} unreachable))"
+        f" {SAYS}))"
+    )
+    sandbox = loaded(driver, spec_of(text))
+    try:
+        for number in range(3):
+            cut = call(sandbox, "trap", number)
+            assert (cut.error_type, [line.text for line in cut.logs]) == ("Trap", ["{"])
+            whole = call(sandbox, {}, number)
+            assert (whole.output, whole.logs) == (b"{}", ())
+    finally:
+        sandbox.destroy()
+
+
 def test_a_panic_is_understood_however_it_is_cut(driver: SandboxDriver) -> None:
     """What a language's runtime says as it gives up may come in pieces."""
     said = r'(data (i32.const 64) "panicked at handler.rs:1:1:\0aboom\0a")'

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invocations.outcome import LogLine, Outcome, Status
+from invocations.outcome import Fault, LogLine, Outcome, StartKind, Status
 from invocations.record import CallMessage, RunRecord, record_of
 
 # What can be in JSON text: everything but lone surrogates.
@@ -86,13 +86,23 @@ def test_the_time_in_the_queue_is_never_negative(started_ms: float | None, queue
 
 
 def test_a_record_carries_everything_of_its_call_and_outcome() -> None:
+    """Each in its place: values in order are many, and alike."""
     outcome = Outcome(
-        status=Status.FAILED, error="e", error_type="T", stack_trace=("s",), duration_ms=3.0, memory_used_mb=4.0,
-        logs=(LogLine(7, "stderr", "l"),),
+        status=Status.FAILED, fault=Fault.FUNCTION, output=b"{}", error="e", error_type="T", stack_trace=("s",),
+        duration_ms=3.0, memory_used_mb=4.0, logs=(LogLine(7, "stderr", "l"),),
     )  # fmt: skip
-    sent = call(alias="prod", session_key="s", trigger_type="route")
-    record = record_of(sent, outcome, event=b"[]", completed_ms=9.0, worker_id="w")
-    for name in {f.name for f in fields(CallMessage)} & {f.name for f in fields(RunRecord)}:
-        assert getattr(record, name) == getattr(sent, name), name
-    assert (record.status, record.error, record.error_type, record.stack_trace) == ("failed", "e", "T", ["s"])
-    assert (record.logs, record.input, record.worker_id) == ([(7, "stderr", "l")], b"[]", "w")
+    whose = {"owner_id": 5, "caller_id": 6, "alias": "prod", "environment": "e1", "trigger_type": "route"}
+    names = ("id", "request_id", "function_id", "function_name", "runtime")
+    sent = call(**whose, session_key="s", version=2, **{name: f"the {name}" for name in names})
+    record = record_of(
+        sent, outcome, event=b"[]", completed_ms=1900.0, started_ms=1100.0, start=StartKind.WARM, worker_id="w"
+    )
+    of_call = {name: getattr(sent, name) for name in {f.name for f in fields(CallMessage)} & set(_NAMES)}
+    assert {name: getattr(record, name) for name in _NAMES} == of_call | {
+        "status": "failed", "fault": "function", "error": "e", "error_type": "T", "stack_trace": ["s"],
+        "start_kind": "warm", "started_ms": 1100.0, "completed_ms": 1900.0, "duration_ms": 3.0, "queue_ms": 100.0,
+        "memory_used_mb": 4.0, "logs": [(7, "stderr", "l")], "input": b"[]", "output": b"{}", "worker_id": "w",
+    }  # fmt: skip
+
+
+_NAMES = [f.name for f in fields(RunRecord)]

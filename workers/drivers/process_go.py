@@ -118,19 +118,19 @@ class GoWorkshop:
             "GOROOT": str(self._found), "GOCACHE": str(self.cache), "GOTOOLCHAIN": "local",
             "CGO_ENABLED": "0", "GOFLAGS": "", "GOENV": "off", "GOWORK": "off",
         }  # fmt: skip
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*command, "-o", str(target), package],
             cwd=source, env=env, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        _at_work.add(process)
-        try:
-            _, said = process.communicate(timeout=MAKE_SEC)
-        except subprocess.TimeoutExpired as error:
-            raise GoMissing(f"{source} was not compiled within {MAKE_SEC} s.") from error
-        finally:
-            _at_work.discard(process)
-            _end(process)
+        ) as process:  # fmt: skip
+            _at_work.add(process)
+            try:
+                _, said = process.communicate(timeout=MAKE_SEC)
+            except subprocess.TimeoutExpired as error:
+                raise GoMissing(f"{source} was not compiled within {MAKE_SEC} s.") from error
+            finally:
+                _at_work.discard(process)
+                _end(process)
         if process.returncode:
             raise GoMissing(f"{source} could not be compiled: {said[-2000:]}")
 
