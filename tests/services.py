@@ -88,7 +88,9 @@ class Server:
         """What it logged at the end, and before that what was more than a notice of daily life."""
         lines = self.logs().splitlines()
         grave = [line for line in lines[:-10] if '"level":"info"' not in line][-20:]
-        return "\n".join(line[:3000] for line in grave + lines[-10:])
+        # Of a traceback the end says most.
+        shown = (line if len(line) < 3000 else f"{line[:500]} … {line[-2500:]}" for line in grave + lines[-10:])
+        return "\n".join(shown)
 
     def kill9(self) -> None:
         """As a crash would."""

@@ -19,6 +19,7 @@ from celery.schedules import crontab
 
 from nimbus_project.config import config
 from nimbus_project.core.queue import CLOCK, Task, configure
+from workers import broker
 
 # Said whenever Redis goes: of tasks that are acknowledged late, and none of ours is.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
@@ -28,6 +29,7 @@ ROLLOUTS_EVERY_SEC = 1.0
 ALERTS_EVERY_SEC = 15.0
 LEFTOVERS_EVERY_SEC = 3600.0
 
+broker.take_the_schemes()
 app = configure(Celery("nimbus"))
 app.conf.update(
     imports=["workers.tasks"],

@@ -86,8 +86,6 @@ def configure(app: Celery) -> Celery:
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        # What a Redis says that is going or coming (no answer to a transaction, say) is no reason for a worker to end.
-        broker_channel_error_retry=True,
         broker_pool_limit=32,
         task_queues=[Queue(name, _EXCHANGE, routing_key=name) for name in QUEUES],
         task_default_queue="async",
