@@ -23,3 +23,9 @@ class UserOwnsThings(Conflict):
 
 class LastAdmin(Conflict):
     code = "last_admin"
+
+
+class AmbiguousName(Conflict):
+    """An administrator sees several owners' things of one name."""
+
+    code = "ambiguous_name"

@@ -12,12 +12,13 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
+from accounts import standing
 from accounts.principal import Principal
 from nimbus_project.core import queue
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.queue import Task
-from triggers import alert_measures, notifications, platform_events, standing
+from triggers import alert_measures, notifications, platform_events
 from triggers.alert_policy import Bound, Decision, Kind, Measured, Standing, State, Told, decide, is_silenced
 from triggers.models import AlertChange, AlertRule
 

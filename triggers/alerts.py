@@ -11,14 +11,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import audit, quotas
+from accounts import audit, quotas, references, standing
 from accounts.principal import acting_as, principal_var
 from accounts.visibility import owned
 from functions.errors import FunctionNotFound
 from functions.selectors import function_get
 from nimbus_project.core.crypto import Undecryptable
 from nimbus_project.core.errors import InvalidRequest
-from triggers import alert_channels, alert_evaluation, notifications, references, standing
+from triggers import alert_channels, alert_evaluation, notifications
 from triggers.alert_channels import Address, ChannelType
 from triggers.alert_policy import Decision, Kind, Measured, State, Told, threshold_problem
 from triggers.errors import AlertExists, AlertNotFound

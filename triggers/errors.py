@@ -81,12 +81,6 @@ class EventRuleExists(Conflict):
     code = "event_rule_exists"
 
 
-class AmbiguousName(Conflict):
-    """An administrator sees several owners' things of one name."""
-
-    code = "ambiguous_name"
-
-
 class EventReplayNotFound(NotFound):
     code = "event_replay_not_found"
 

@@ -19,6 +19,7 @@ import orjson
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from accounts import standing
 from accounts.principal import Principal, acting_as
 from functions import directory
 from invocations.models import TriggerType
@@ -27,7 +28,7 @@ from invocations.services import NewInvocation, submit_all
 from nimbus_project.config import config
 from nimbus_project.core.errors import Forbidden, FunctionNotActive, NimbusError, TooLarge
 from nimbus_project.core.ids import new_id
-from triggers import input_template, rule_directory, standing
+from triggers import input_template, rule_directory
 from triggers.event_rules import Target
 from triggers.models import LIVE, DeliveryStatus, Event, EventDelivery
 from triggers.rule_directory import LiveRule

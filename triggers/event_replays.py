@@ -13,14 +13,14 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from accounts import audit
+from accounts import audit, standing
 from accounts.principal import acting_as, principal_var
 from accounts.visibility import owned, visible
 from nimbus_project.core import queue
 from nimbus_project.core.errors import Conflict, InvalidRequest
 from nimbus_project.core.ids import as_uuid
 from nimbus_project.core.queue import Task
-from triggers import bus, event_deliveries, event_matching, event_rules, rule_directory, standing
+from triggers import bus, event_deliveries, event_matching, event_rules, rule_directory
 from triggers.errors import EventReplayNotFound
 from triggers.models import Event, EventReplay, ReplayStatus
 from triggers.rule_directory import LiveRule

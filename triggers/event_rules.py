@@ -13,14 +13,13 @@ import orjson
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from accounts import audit, quotas
+from accounts import audit, quotas, references, standing
 from accounts.principal import Principal, acting_as, principal_var
 from accounts.visibility import owned
 from functions import aliases
 from functions.errors import AliasNotFound, FunctionNotFound
 from functions.selectors import function_get
 from nimbus_project.core.errors import Forbidden, InvalidRequest
-from triggers import references, standing
 from triggers.errors import EventRuleExists, EventRuleNotFound
 from triggers.input_template import Template, TemplateError, compile_template
 from triggers.models import EventRule

@@ -15,9 +15,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from accounts import standing
 from accounts.principal import Principal
 from accounts.selectors import role_from
-from triggers import event_rules, standing
+from triggers import event_rules
 from triggers.event_rules import Target
 from triggers.models import EventRule
 from triggers.patterns import Pattern

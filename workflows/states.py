@@ -1,4 +1,4 @@
-"""A workflow's definition as the engine reads it: checked, and in one spelling. Plain values; `definition.py` makes them.
+"""A workflow's definition as the engine reads it: checked, in one spelling. Plain values; `definition.py` makes them.
 
 The language is Amazon States Language (https://states-language.net/spec.html) with JSONPath as its query language. What
 a field means is said there; fields have the specification's names in snake_case.
@@ -42,7 +42,7 @@ class Resource:
     qualifier: str = ""
     """An alias or a version's number."""
     is_lambda_invoke: bool = False
-    """`Parameters` are the call itself (`FunctionName`, `Payload`, `Qualifier`), and the result comes in an envelope."""
+    """`Parameters` are the call itself (`FunctionName`, `Payload`, `Qualifier`); the result comes in an envelope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
