@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -91,11 +94,8 @@ class Platform:
         return self._listener.fileno()
 
     def start(self) -> None:
+        """On a database that has its tables."""
         self.start_redis()
-        migrate = PartServer(parts.migrate, self.var_dir, self.env)
-        migrate.start()
-        assert migrate.process is not None
-        assert migrate.process.wait(120) == 0, migrate.logs()
         self.worker.start()
         self.web.start()
         if self._has_beat:
@@ -152,6 +152,32 @@ class Platform:
             raise errors[0]
 
 
+def migrate(database_url: str, folder: Path) -> None:
+    """Make the tables, as the supervisor does."""
+    part = PartServer(parts.migrate, folder, {"DATABASE_URL": database_url, "NIMBUS_VAR_DIR": str(folder)})
+    part.start()
+    assert part.process is not None
+    assert part.process.wait(120) == 0, part.logs()
+
+
+@cache
+def _template_on(server: PostgresServer) -> str:
+    """The name of a database with all tables, of which each platform's is a copy."""
+    name = "platform_template"
+    url = server.create_database(name)
+    with tempfile.TemporaryDirectory(prefix="nimbus-migrate-") as folder:
+        migrate(url, Path(folder))
+    return name
+
+
+@cache
+def _template_in(folder: Path) -> Path:
+    """As `_template_on`, a file."""
+    file = folder / "template.sqlite3"
+    migrate(f"sqlite:///{file}", folder)
+    return file
+
+
 @contextmanager
 def open_platform(
     folder: Path, options: PlatformOptions, postgres: Callable[[], PostgresServer] | None
@@ -159,7 +185,11 @@ def open_platform(
     """A running platform, gone afterwards with its database. `postgres` gives the server, where it is to be used."""
     name = f"platform_{secrets.token_hex(4)}"
     server = postgres() if postgres is not None else None
-    url = server.create_database(name) if server is not None else f"sqlite:///{folder / 'nimbus.sqlite3'}"
+    if server is not None:
+        url = server.create_database(name, _template_on(server))
+    else:
+        shutil.copy(_template_in(folder.parent), folder / "nimbus.sqlite3")
+        url = f"sqlite:///{folder / 'nimbus.sqlite3'}"
     platform = Platform(folder, options, url)
     try:
         platform.start()

@@ -212,12 +212,12 @@ class PostgresServer(Server):
         """SIGINT is its fast stop: connections are cut."""
         return super().stop(timeout, by)
 
-    def create_database(self, name: str) -> str:
-        """A new, empty database; its URL."""
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """A new database, empty or with all that `template` has; its URL."""
         import psycopg
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from nimbus_project.config import Config
 from nimbus_project.supervisor import parts
-from tests.platform import PartServer, Platform, PlatformOptions
+from tests.platform import PartServer, Platform, PlatformOptions, migrate
 from tests.services import PostgresServer, Server, wait_until
 
 SETTINGS = {"NIMBUS_WORKER_THREADS": "12", "NIMBUS_LEASE_SEC": "4", "NIMBUS_PREWARM_NODE": "0"}
@@ -28,6 +28,7 @@ class World:
         self.postgres = PostgresServer(folder / "pg")
         self.postgres.start()
         url = self.postgres.create_database("nimbus")
+        migrate(url, folder)
         self.platform = Platform(folder, PlatformOptions(env=SETTINGS), url)
         settings = Config(worker_threads=int(SETTINGS["NIMBUS_WORKER_THREADS"]))
         self._second = PartServer(
