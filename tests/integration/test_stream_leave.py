@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from django.utils import timezone
 from nimbus_project.core import redis
 from tests.acceptance.caller import Events
 from tests.integration.accounts import As, make_key
+from tests.integration.conftest import web_process
 from tests.integration.plane import Api, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
@@ -31,11 +33,13 @@ class Stage:
         self.ann = As(api, make_key("ann", "developer"))
         self.ben = make_key("ben", "developer")
         self.address = f"{address}/api/v1"
-        self.function = self.ann.create("hello", shared=True)
-        self.run = self.ann.post("/functions/hello/async?delay_sec=3600", {}).json()["invocation_id"]
+        # Another in each test: the other process goes on, and hears of no table that is emptied.
+        self.name = f"hello-{secrets.token_hex(4)}"
+        self.function = self.ann.create(self.name, shared=True)
+        self.run = self.ann.post(f"/functions/{self.name}/async?delay_sec=3600", {}).json()["invocation_id"]
 
     def path(self, kind: str) -> str:
-        return "/functions/hello/logs/stream" if kind == "function" else f"/invocations/{self.run}/stream"
+        return f"/functions/{self.name}/logs/stream" if kind == "function" else f"/invocations/{self.run}/stream"
 
     @contextmanager
     def listening(self, kind: str, headers: dict[str, str]) -> Iterator[Events]:
@@ -65,9 +69,21 @@ class Stage:
             number += 1
 
 
+@pytest.fixture(scope="module")
+def elsewhere(
+    redis_server: Any, django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of another web process, which serves all tests here."""
+    with (
+        django_db_blocker.unblock(),
+        web_process(tmp_path_factory.mktemp("web"), NIMBUS_REQUIRE_KEYS="true") as address,
+    ):
+        yield address
+
+
 @pytest.fixture
-def stage(locked_entrance: Api, second_process: str) -> Stage:
-    return Stage(locked_entrance, second_process)
+def stage(locked_entrance: Api, elsewhere: str) -> Stage:
+    return Stage(locked_entrance, elsewhere)
 
 
 def _refused(events: Events) -> Any:
@@ -91,7 +107,7 @@ def _deactivate(stage: Stage) -> None:
 
 
 def _unshare(stage: Stage) -> None:
-    assert stage.ann("PATCH", "/functions/hello", json={"shared": False}).status_code == 200
+    assert stage.ann("PATCH", f"/functions/{stage.name}", json={"shared": False}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["function", "invocation"])
@@ -121,7 +137,7 @@ def test_it_ends_when_the_key_expires(stage: Stage, kind: str) -> None:
 
 def test_it_ends_with_its_function(stage: Stage) -> None:
     with stage.listening("function", {"X-API-Key": stage.ben}) as events:
-        assert stage.ann("DELETE", "/functions/hello").status_code == 204
+        assert stage.ann("DELETE", f"/functions/{stage.name}").status_code == 204
         assert _refused(events) == "function_not_found"
 
 
