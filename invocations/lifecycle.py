@@ -9,7 +9,7 @@ Every move is a compare-and-set: `filter(pk, status=…, attempt=…).update(…
 an answer (False), not an error. Synchronous runs have no row while they run: the ledger inserts them ended.
 
 What must not be lost with a run's end is stored in the same transaction: a dead letter for one that failed for good
-(dead_letters.py), a report for its destination (reports/outbox.py).
+(dead_letters.py), a report for its destination (reports/outbox.py), or what listens instead of both (endings.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from functions import news
-from invocations import backlog, dead_letters
+from invocations import backlog, dead_letters, endings
 from invocations.answer import billed_ms
 from invocations.models import Invocation, InvocationLog
 from invocations.outcome import ErrorType, Fault, LogLine, Outcome, StartKind, Status
@@ -137,9 +137,10 @@ def _conclude(
     """End a try as was decided, with all that goes with it, in one transaction."""
     again_at = decision.again_at if decision else None
     changes = (_end(outcome, now) if again_at is None else _again(row, outcome, now, again_at)) | ran
-    gave_up = decision.gave_up if decision else None
-    destination = outbox.destination_of(row, outcome) if again_at is None else {}
-    if gave_up is None and not destination and not outcome.logs:
+    is_listened = again_at is None and endings.has_listener(row.trigger_type)
+    gave_up = decision.gave_up if decision and not is_listened else None
+    destination = outbox.destination_of(row, outcome) if again_at is None and not is_listened else {}
+    if gave_up is None and not destination and not outcome.logs and not is_listened:
         won = _move(row, Status.RUNNING, *more, **changes)
     else:
         with transaction.atomic():
@@ -151,6 +152,8 @@ def _conclude(
                 _give_up(row, outcome, gave_up, now)
             if won and destination:
                 outbox.add(row, gave_up, destination, now)
+            if won and is_listened:
+                endings.tell(row.trigger_type, row.pk, now)
     if won and again_at is not None:
         metrics.RETRIES.inc()
     elif won and gave_up is not None:

@@ -20,7 +20,7 @@ from accounts import audit, quotas
 from accounts.principal import Principal, principal_var
 from functions.directory import LiveFunction
 from functions.selectors import seen_among
-from invocations import daily, idempotency, lifecycle, selectors, slots
+from invocations import daily, endings, idempotency, lifecycle, selectors, slots
 from invocations.counters import Counters
 from invocations.errors import EventNotKept, NotCancellable
 from invocations.models import Invocation, TriggerType
@@ -64,6 +64,8 @@ class NewInvocation:
     """Destinations on the way here from the first event of a chain; one more than those of the run that led here."""
     dead_letter_id: UUID | None = None
     """What this is a retry of."""
+    max_attempts: int | None = None
+    """None: as the function's `max_retries` says."""
 
     @property
     def runs_version(self) -> int:
@@ -254,8 +256,10 @@ def cancel(reference: str) -> Cancelled:
         return Cancelled(running["request_id"], running["id"], "cancelling")
     row = selectors.invocation_get(reference)
     with transaction.atomic():
-        won = lifecycle.cancel(row.pk, timezone.now())
+        now = timezone.now()
+        won = lifecycle.cancel(row.pk, now)
         if won:
+            endings.tell(row.trigger_type, row.pk, now)
             audit.record("invocation.cancel", "invocation", row.pk, row.function_name, before={"status": row.status})
     if not won:
         row.refresh_from_db(fields=["status"])
@@ -295,7 +299,7 @@ def _row(new: NewInvocation, now: datetime, caller: Principal) -> Invocation:
         trigger_type=trigger,
         input=new.event,
         session_key=new.session_key,
-        max_attempts=function.max_retries + 1,
+        max_attempts=new.max_attempts or function.max_retries + 1,
         expires_at=now + timedelta(seconds=function.max_event_age_sec + new.delay_sec),
         hops=new.hops,
         dead_letter_id=new.dead_letter_id,

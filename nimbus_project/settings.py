@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "accounts",
     "functions",
     "invocations",
+    "workflows",
     "triggers",
     "workers",
 ]

@@ -10,7 +10,7 @@ from django.utils import timezone
 from functions import leftovers, rollouts
 from nimbus_project.core.queue import Task
 from triggers import alert_evaluation, fan_out, firing, notifications, retention
-from workers import builder, executor, queued, reaper, reports
+from workers import builder, executions, executor, queued, reaper, reports
 from workers.celery import app
 from workers.worker import current
 
@@ -28,6 +28,11 @@ def run_invocation(function_id: str) -> None:
 @app.task(name=str(Task.REPORT))
 def report(function_id: str) -> None:
     reports.wake(current(), function_id)
+
+
+@app.task(name=str(Task.ADVANCE))
+def advance_execution(execution_id: str) -> None:
+    executions.wake(current(), execution_id)
 
 
 @app.task(name=str(Task.BUILD))

@@ -27,7 +27,7 @@ from invocations.rows import lines_of
 from nimbus_project.config import MIB, Config, config
 from nimbus_project.core import fleet, redis
 from nimbus_project.core.unforeseen import outage_of
-from workers import queued, reports
+from workers import executions, queued, reports
 from workers.artifacts import ArtifactCache
 from workers.control import ControlListener
 from workers.direct import DirectServer
@@ -41,6 +41,7 @@ from workers.sandbox import SandboxDriver
 from workers.scribe import Scribe
 from workers.specs import Specs
 from workers.takers import Takers
+from workflows import advance
 
 log = logging.getLogger("nimbus.worker")
 
@@ -68,6 +69,7 @@ class Worker:
             partial(queued.take_one, self),
         )
         self.reporters = Takers("reports", reports.PLACES, partial(backlog.waiting, Report), reports.take_one)
+        self.advancers = Takers("executions", executions.PLACES, advance.waiting, executions.take_one)
         self.build_slots = threading.BoundedSemaphore(settings.build_parallel)
         self.toolchains = make_toolchains(settings, driver)
         self.draining = threading.Event()
@@ -100,6 +102,7 @@ class Worker:
         self._heart.start()
         self.takers.start()
         self.reporters.start()
+        self.advancers.start()
         log.info("worker started", extra={"worker_id": self.id, "driver": self.driver.name, "swept": removed})
 
     def close(self) -> None:
@@ -107,6 +110,7 @@ class Worker:
         self.draining.set()
         self.takers.stop()
         self.reporters.stop()
+        self.advancers.stop()
         until = time.monotonic() + self.settings.drain_grace_sec
         while (self.calls or self.invocations or self.direct.runs) and time.monotonic() < until:
             time.sleep(0.02)
@@ -118,6 +122,7 @@ class Worker:
         self.pool.close()
         self.takers.join(5)
         self.reporters.join(5)
+        self.advancers.join(5)
         self.driver.close()
         self._control.stop()
         self.foresight.stop()

@@ -34,6 +34,8 @@ class Task(StrEnum):
     """A row waits: the message is its function's id, and only makes it quicker: workers look for rows themselves."""
     REPORT = "nimbus.report"
     """A run of a function has ended that is to be reported: as RUN_INVOCATION."""
+    ADVANCE = "nimbus.advance"
+    """An execution can go on: the message is its id, and only makes it quicker, as RUN_INVOCATION's."""
     BUILD = "nimbus.build"
     """A BuildTask waits: the message is its id."""
     COMPILE = "nimbus.compile"
@@ -64,7 +66,7 @@ CLOCK = "clock"
 QUEUES: dict[str, tuple[Task, ...]] = {
     CLOCK: (Task.TICK, Task.SWEEP, Task.ROLLOUTS),
     "sync": (Task.RUN_CALL, Task.FAN_OUT, Task.ALERTS, Task.NOTIFY),
-    "async": (Task.RUN_INVOCATION, Task.REPORT),
+    "async": (Task.RUN_INVOCATION, Task.REPORT, Task.ADVANCE),
     "build": (Task.BUILD, Task.COMPILE, Task.RETENTION, Task.LEFTOVERS),
 }
 _QUEUE_OF = {task: queue for queue, tasks in QUEUES.items() for task in tasks}
