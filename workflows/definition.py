@@ -108,7 +108,7 @@ class _Reader:
         if name in self._names:
             self._problems.add(
                 path,
-                f"a state at {shown(self._names[name])} has this name already; it is one state's in the whole definition",
+                f"a state at {shown(self._names[name])} has this name already, and names are unique",
             )
             return False
         self._names[name] = path.lstrip(".")
