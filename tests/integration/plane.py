@@ -53,6 +53,7 @@ def clean() -> None:
         ScheduleFire,
         WebhookDelivery,
     )
+    from workflows.models import Execution, StoredDefinition, Workflow
 
     client = redis.connection()
     # What a worker has in its journal would otherwise arrive in the next test's tables.
@@ -62,7 +63,8 @@ def clean() -> None:
     client.delete("clock", "sync", "async", *keys)
     history = (Report, DeadLetter, IdempotencyKey, InvocationLog, Invocation, ScheduleFire, WebhookDelivery)
     events = (Event, EventDelivery, EventReplay, EventRule, AlertRule, AlertChange, AlertNotification)
-    models = (*history, Function, Package, *events)
+    # Definitions last: what refers to one protects it.
+    models = (*history, Function, Package, *events, Execution, Workflow, StoredDefinition)
     if connection.vendor == "postgresql":
         tables.empty((*models, AuditEntry))
     else:
