@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from workflows import paths, timestamps
+from workflows.scope import Scope
 from workflows.states import ABSENT, NO_CHOICE, RUNTIME, Failure, State
 
 Comparison = Callable[[Any, Any], bool]
@@ -72,37 +73,39 @@ OPERATORS: Final = frozenset({*COMPARISONS, *PATH_COMPARISONS, *TYPE_TESTS, IS_P
 
 def chosen(state: State, effective_input: Any, context: Mapping[str, Any]) -> str:
     """The next state's name. Raises `Failure`: NO_CHOICE, or RUNTIME where a rule's path does not lead to a value."""
+    scope = Scope(effective_input, context)
     for rule in state.rules:
-        if _is_true(rule.test, effective_input, context):
+        if _is_true(rule.test, scope):
             return rule.next
     if state.default:
         return state.default
     raise Failure(NO_CHOICE, f"No rule of '{state.name}' fits its input, and it has no Default")
 
 
-def _is_true(test: Mapping[str, Any], data: Any, context: Mapping[str, Any]) -> bool:
+def _is_true(test: Mapping[str, Any], scope: Scope) -> bool:
     if "And" in test:
-        return all(_is_true(one, data, context) for one in test["And"])
+        return all(_is_true(one, scope) for one in test["And"])
     if "Or" in test:
-        return any(_is_true(one, data, context) for one in test["Or"])
+        return any(_is_true(one, scope) for one in test["Or"])
     if "Not" in test:
-        return not _is_true(test["Not"], data, context)
+        return not _is_true(test["Not"], scope)
     name = next(key for key in test if key in OPERATORS)
     path, operand = test["Variable"], test[name]
     if name == IS_PRESENT:
-        return _is_present(path, data, context) is operand
-    value = paths.read(path, data, context, error=RUNTIME)
+        return _is_present(path, scope) is operand
+    value = paths.read(path, scope, error=RUNTIME)
     if name in TYPE_TESTS:
         return TYPE_TESTS[name](value) is operand
     if name == STRING_MATCHES:
+        scope.work.spend(value)
         return isinstance(value, str) and is_like(value, operand)
     if name in PATH_COMPARISONS:
-        operand = paths.read(operand, data, context, error=RUNTIME)
+        operand = paths.read(operand, scope, error=RUNTIME)
     return _compared(name.removesuffix("Path"), value, operand)
 
 
-def _is_present(path: str, data: Any, context: Mapping[str, Any]) -> bool:
-    value = paths.find(path, data, context)
+def _is_present(path: str, scope: Scope) -> bool:
+    value = paths.find(path, scope)
     if value == [] and not paths.is_definite(path):
         return False
     return value is not ABSENT

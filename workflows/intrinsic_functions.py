@@ -19,10 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Never
 
-from workflows.sizes import check_size
+from workflows.scope import check_size
 
-MAX_OUTPUT_BYTES: Final = 6 * 1024 * 1024
-"""Of what one call comes to: the most that an event may have."""
+Source = Callable[[], random.Random]
+"""Of randomness, asked for only where it is needed."""
+
 MAX_ELEMENTS: Final = 1000
 MAX_ENCODED_CHARS: Final = 10_000
 MAX_INTEGER: Final = 2**53 - 1
@@ -63,7 +64,7 @@ def formatted(first: Any, *others: Any, template: str | None) -> str:
     return pattern.sub(lambda found: found["escaped"] or next(values), text)
 
 
-def _format(_: random.Random, *arguments: Any) -> str:
+def _format(_: Source, *arguments: Any) -> str:
     return formatted(*arguments, template=None)
 
 
@@ -73,19 +74,19 @@ def _natural(value: Any) -> str:
     return value if isinstance(value, str) else _as_json(value)
 
 
-def _string_to_json(_: random.Random, text: Any) -> Any:
+def _string_to_json(_: Source, text: Any) -> Any:
     return json.loads(_string(text), parse_constant=_refused, parse_float=_finite)
 
 
-def _json_to_string(_: random.Random, value: Any) -> str:
+def _json_to_string(_: Source, value: Any) -> str:
     return _as_json(value)
 
 
-def _array(_: random.Random, *values: Any) -> list[Any]:
+def _array(_: Source, *values: Any) -> list[Any]:
     return list(values)
 
 
-def _array_partition(_: random.Random, values: Any, size: Any) -> list[list[Any]]:
+def _array_partition(_: Source, values: Any, size: Any) -> list[list[Any]]:
     elements, step = _list(values), _integer(size)
     if step < 1:
         raise ValueError("the size of a part has to be at least 1")
@@ -94,12 +95,12 @@ def _array_partition(_: random.Random, values: Any, size: Any) -> list[list[Any]
     return [elements[at : at + step] for at in range(0, len(elements), step)]
 
 
-def _array_contains(_: random.Random, values: Any, wanted: Any) -> bool:
+def _array_contains(_: Source, values: Any, wanted: Any) -> bool:
     key = _key(wanted)
     return any(_key(one) == key for one in _list(values))
 
 
-def _array_range(_: random.Random, first: Any, last: Any, step: Any) -> list[int]:
+def _array_range(_: Source, first: Any, last: Any, step: Any) -> list[int]:
     start, end, by = _integer(first), _integer(last), _integer(step)
     if by == 0:
         raise ValueError("the step may not be 0")
@@ -109,26 +110,26 @@ def _array_range(_: random.Random, first: Any, last: Any, step: Any) -> list[int
     return list(numbers)
 
 
-def _array_get_item(_: random.Random, values: Any, index: Any) -> Any:
+def _array_get_item(_: Source, values: Any, index: Any) -> Any:
     elements, position = _list(values), _integer(index)
     if not 0 <= position < len(elements):
         raise ValueError(f"the array has {len(elements):,} elements, none at {position}")
     return elements[position]
 
 
-def _array_length(_: random.Random, values: Any) -> int:
+def _array_length(_: Source, values: Any) -> int:
     return len(_list(values))
 
 
-def _array_unique(_: random.Random, values: Any) -> list[Any]:
+def _array_unique(_: Source, values: Any) -> list[Any]:
     return list({_key(one): one for one in reversed(_list(values))}.values())[::-1]
 
 
-def _base64_encode(_: random.Random, text: Any) -> str:
+def _base64_encode(_: Source, text: Any) -> str:
     return base64.b64encode(_short(text).encode()).decode()
 
 
-def _base64_decode(_: random.Random, text: Any) -> str:
+def _base64_decode(_: Source, text: Any) -> str:
     try:
         return base64.b64decode(_short(text), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -144,14 +145,14 @@ _ALGORITHMS: Final = {
 }
 
 
-def _hash(_: random.Random, data: Any, algorithm: Any) -> str:
+def _hash(_: Source, data: Any, algorithm: Any) -> str:
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
         raise ValueError(f"the algorithm has to be one of {', '.join(_ALGORITHMS)}")
     text = _short(data if isinstance(data, str) else _as_json(data))
     return hashlib.new(_ALGORITHMS[algorithm], text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _json_merge(_: random.Random, first: Any, second: Any, deep: Any) -> dict[str, Any]:
+def _json_merge(_: Source, first: Any, second: Any, deep: Any) -> dict[str, Any]:
     if deep is not False:
         raise ValueError("its third argument has to be false: objects are not merged in depth")
     if not isinstance(first, dict) or not isinstance(second, dict):
@@ -159,19 +160,19 @@ def _json_merge(_: random.Random, first: Any, second: Any, deep: Any) -> dict[st
     return {**first, **second}
 
 
-def _math_random(source: random.Random, first: Any, end: Any, seed: Any = None) -> int:
+def _math_random(source: Source, first: Any, end: Any, seed: Any = None) -> int:
     """`end` is not among the numbers."""
     start, stop = _integer(first), _integer(end)
     if start >= stop:
         raise ValueError("the end has to be above the start")
-    return (source if seed is None else random.Random(_integer(seed))).randrange(start, stop)
+    return (source() if seed is None else random.Random(_integer(seed))).randrange(start, stop)
 
 
-def _math_add(_: random.Random, first: Any, second: Any) -> int:
+def _math_add(_: Source, first: Any, second: Any) -> int:
     return _integer(first) + _integer(second)
 
 
-def _string_split(_: random.Random, text: Any, separators: Any) -> list[str]:
+def _string_split(_: Source, text: Any, separators: Any) -> list[str]:
     """At each of the characters; what is empty between two of them is left out, as in AWS."""
     whole, chars = _string(text), _string(separators)
     if not chars:
@@ -179,8 +180,8 @@ def _string_split(_: random.Random, text: Any, separators: Any) -> list[str]:
     return [part for part in re.split(f"[{re.escape(chars)}]", whole) if part]
 
 
-def _uuid(source: random.Random) -> str:
-    return str(uuid.UUID(int=source.getrandbits(128), version=4))
+def _uuid(source: Source) -> str:
+    return str(uuid.UUID(int=source().getrandbits(128), version=4))
 
 
 def _string(value: Any) -> str:
@@ -225,7 +226,7 @@ def _of_whole_numbers(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> str:
-    check_size(value, MAX_OUTPUT_BYTES)
+    check_size(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -4,7 +4,6 @@ source of randomness is an argument.
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from workflows import paths
-from workflows.intrinsic_functions import FUNCTIONS, MAX_OUTPUT_BYTES, Arity, formatted
-from workflows.sizes import check_size
+from workflows.intrinsic_functions import FUNCTIONS, Arity, formatted
+from workflows.scope import Scope
 from workflows.states import INTRINSIC, Failure
 
 MAX_CHARS: Final = 10_000
@@ -53,38 +52,30 @@ class _Call:
 _Argument = _Literal | _Path | _Call
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    data: Any
-    context: Mapping[str, Any]
-    source: random.Random
-
-
 def check(text: str) -> None:
     """Raises `IntrinsicInvalid` unless it is a call that can be made."""
     _read(text)
 
 
-def evaluate(text: str, data: Any, context: Mapping[str, Any], source: random.Random) -> Any:
-    """What a call comes to. Raises `Failure`: INTRINSIC, or PARAMETER_PATH for a path among its arguments."""
-    return _value(_read(text), _Scope(data, context, source))
+def evaluate(text: str, scope: Scope) -> Any:
+    """What a call comes to. Raises `Failure`: INTRINSIC, PARAMETER_PATH for a path among its arguments, or
+    DATA_LIMIT."""
+    return _value(_read(text), scope)
 
 
-def _value(argument: _Argument, scope: _Scope) -> Any:
+def _value(argument: _Argument, scope: Scope) -> Any:
     if isinstance(argument, _Literal):
         return argument.value
     if isinstance(argument, _Path):
-        return paths.read(argument.path, scope.data, scope.context)
+        return paths.read(argument.path, scope)
     values = [_value(one, scope) for one in argument.arguments]
+    scope.work.spend(values)
     try:
         if argument.name == "States.Format":
-            result = formatted(*values, template=_template(argument))
-        else:
-            result = FUNCTIONS[argument.name].call(scope.source, *values)
+            return formatted(*values, template=_template(argument))
+        return FUNCTIONS[argument.name].call(scope.randomness, *values)
     except (ValueError, RecursionError, OverflowError) as failed:
         raise Failure(INTRINSIC, f"{argument.name}: {str(failed)[:300]}") from None
-    check_size(result, MAX_OUTPUT_BYTES)
-    return result
 
 
 def _template(call: _Call) -> str | None:

@@ -18,6 +18,7 @@ from jsonpath.match import JSONPathMatch
 from jsonpath.segments import JSONPathRecursiveDescentSegment
 from jsonpath.selectors import Filter, IndexSelector, JSONPathSelector, NameSelector
 
+from workflows.scope import PATH_WEIGHT, Scope
 from workflows.states import ABSENT, PARAMETER_PATH, RESULT_PATH_MATCH, Failure
 
 MAX_CHARS: Final = 1000
@@ -97,23 +98,24 @@ def reference_parts(path: str) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
-def read(path: str, data: Any, context: Mapping[str, Any], *, error: str = PARAMETER_PATH) -> Any:
+def read(path: str, scope: Scope, *, error: str = PARAMETER_PATH) -> Any:
     """The value at a path of either kind; that of `$$` is read from the context. Raises `Failure(error)` where the
     value has nothing there."""
-    found = find(path, data, context)
+    found = find(path, scope)
     if found is ABSENT:
         raise Failure(error, f"The path {_shown(path)} does not lead to a value")
     return found
 
 
-def find(path: str, data: Any, context: Mapping[str, Any]) -> Any:
+def find(path: str, scope: Scope) -> Any:
     """As `read`, or ABSENT. A path that may lead to several values gives the list of those it leads to, even of none
     or one, as in AWS."""
-    source = context if path.startswith("$$") else data
+    source = scope.context if path.startswith("$$") else scope.data
     parts = reference_parts(path)
     if parts is not None:
         return _walked(source, parts)
     compiled = _compiled(_of_one_dollar(path))
+    scope.work.spend(source, PATH_WEIGHT)
     values = _values(compiled, source)
     if not compiled.singular_query():
         return values
@@ -163,7 +165,7 @@ def _values(compiled: jsonpath.JSONPath, source: Any) -> list[Any]:
         nodes = segment.resolve(nodes)
     try:
         return [node.obj for node in nodes]
-    except jsonpath.JSONPathError as failed:
+    except (jsonpath.JSONPathError, RecursionError) as failed:
         raise Failure(PARAMETER_PATH, f"A path could not be applied: {failed}") from None
 
 

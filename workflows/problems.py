@@ -32,11 +32,10 @@ class Problems:
         self._found: dict[Problem, None] = {}
 
     def add(self, path: str, message: str) -> None:
-        if len(self._found) < MAX_PROBLEMS:
-            self._found[Problem(_printable(path.lstrip(".")), _printable(message))] = None
-
-    def __len__(self) -> int:
-        return len(self._found)
+        """Raises `DefinitionInvalid` when there are enough: nothing more is looked at then."""
+        self._found[Problem(_printable(path.lstrip(".")), _printable(message))] = None
+        if len(self._found) >= MAX_PROBLEMS:
+            self.raise_any()
 
     def raise_any(self) -> None:
         if self._found:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
 from typing import Any, Final
 
 from workflows import intrinsics, paths
 from workflows.problems import Problems
-from workflows.sizes import check_size
+from workflows.scope import Scope
 
-MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
-"""Of what a template comes to: the most that an event may have."""
 SUFFIX: Final = ".$"
 
 
@@ -44,37 +40,22 @@ def _check_source(text: Any, path: str, problems: Problems) -> None:
         problems.add(path, str(invalid))
 
 
-def filled(template: Any, data: Any, context: Mapping[str, Any], source: random.Random) -> Any:
+def filled(template: Any, scope: Scope) -> Any:
     """The payload. Raises `Failure`."""
-    return _Filling(data, context, source).of(template)
-
-
-class _Filling:
-    """Of one template: what is put in is counted, for one path may be written often."""
-
-    def __init__(self, data: Any, context: Mapping[str, Any], source: random.Random) -> None:
-        self._data = data
-        self._context = context
-        self._source = source
-        self._left = MAX_PAYLOAD_BYTES
-
-    def of(self, template: Any) -> Any:
-        if isinstance(template, list):
-            return [self.of(one) for one in template]
-        if not isinstance(template, dict):
-            return template
-        payload: dict[str, Any] = {}
-        for name, value in template.items():
-            if name.endswith(SUFFIX):
-                payload[name.removesuffix(SUFFIX)] = self._put_in(value)
-            else:
-                payload[name] = self.of(value)
-        return payload
-
-    def _put_in(self, text: str) -> Any:
-        if text.startswith("$"):
-            value = paths.read(text, self._data, self._context)
+    if isinstance(template, list):
+        return [filled(one, scope) for one in template]
+    if not isinstance(template, dict):
+        return template
+    payload: dict[str, Any] = {}
+    for name, value in template.items():
+        if name.endswith(SUFFIX):
+            payload[name.removesuffix(SUFFIX)] = _put_in(value, scope)
         else:
-            value = intrinsics.evaluate(text, self._data, self._context, self._source)
-        self._left -= check_size(value, self._left)
-        return value
+            payload[name] = filled(value, scope)
+    return payload
+
+
+def _put_in(text: str, scope: Scope) -> Any:
+    value = paths.read(text, scope) if text.startswith("$") else intrinsics.evaluate(text, scope)
+    scope.payload.spend(value)
+    return value
