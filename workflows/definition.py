@@ -25,6 +25,7 @@ MAX_STATES: Final = 1000
 MAX_NESTED: Final = 10
 """Machines in one another: a Parallel or Map inside another, and so on."""
 MAX_NAME_CHARS: Final = 80
+USUAL_CHARS: Final = 16 * 1024
 
 
 def parse(document: Any) -> Definition:
@@ -42,9 +43,19 @@ def parse(document: Any) -> Definition:
     )
 
 
-@lru_cache(maxsize=512)
 def from_text(text: str) -> Definition:
-    """Of a stored definition's JSON text."""
+    """Of a stored definition's JSON text. Read once, while it is among those that were used last."""
+    return _usual(text) if len(text) <= USUAL_CHARS else _large(text)
+
+
+@lru_cache(maxsize=512)
+def _usual(text: str) -> Definition:
+    return parse(json.loads(text))
+
+
+@lru_cache(maxsize=8)
+def _large(text: str) -> Definition:
+    """Apart, and fewer: a megabyte of text is fifteen of objects."""
     return parse(json.loads(text))
 
 
