@@ -33,6 +33,7 @@ STEPS_AT_ONCE = 100
 """Steps of one transaction; the next one goes on."""
 MAX_STEPS = 25_000
 """Of one execution: then it is going round. As many events a history of AWS's may have."""
+_SOURCE = random.SystemRandom()
 
 
 def waiting(after: UUID, limit: int) -> list[tuple[UUID, datetime]]:
@@ -202,6 +203,7 @@ class Advance:
             context=self._context(step),
             tried=tuple(step.retries),
             jitter=random.random(),
+            source=_SOURCE,
             max_bytes=config().max_event_bytes,
         )
 

@@ -7,6 +7,7 @@ through the state's Retry and Catch, and comes out as `Retrying`, `Moved` or `Br
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,8 @@ class Visit:
     """How often each of the state's retriers was used."""
     jitter: float = 0.0
     """In [0, 1)."""
+    source: random.Random | None = None
+    """What the definition's own random numbers and UUIDs are drawn from."""
     max_bytes: int
     """Of what a state may make, as JSON text."""
 
@@ -189,7 +192,7 @@ def _map(visit: Visit) -> Effect:
         raise Failure(RUNTIME, f"{state.name}: {len(items)} items; at most {MAX_BRANCHES} are possible.")
     if not items:
         return _done(visit, [])
-    made = [data_flow.item_input(state, visit.input, visit.context, n, item) for n, item in enumerate(items)]
+    made = data_flow.item_inputs(state, visit.input, visit.context, items, visit.source)
     branches = tuple(Branch(state.branches[0], _text(visit, one)) for one in made)
     if sum(len(branch.input) for branch in branches) > visit.max_bytes * MAP_AT_ONCE:
         raise _too_large(visit)
@@ -198,11 +201,11 @@ def _map(visit: Visit) -> Effect:
 
 
 def _effective(visit: Visit) -> Any:
-    return data_flow.effective_input(visit.state, visit.input, visit.context)
+    return data_flow.effective_input(visit.state, visit.input, visit.context, visit.source)
 
 
 def _done(visit: Visit, result: Any) -> Moved:
-    output = data_flow.output_of(visit.state, visit.input, result, visit.context)
+    output = data_flow.output_of(visit.state, visit.input, result, visit.context, visit.source)
     return Moved(_text(visit, output), visit.state.next)
 
 
