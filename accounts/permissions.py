@@ -111,6 +111,19 @@ TABLE: dict[str, Methods] = {
     "dead-letter": {"GET": Right.READ, "DELETE": Right.WRITE},
     "dead-letter-retry": _ACT,
     "dead-letter-discard": _ACT,
+    # -- workflows
+    "workflows": _COLLECTION,
+    "workflow": _OBJECT,
+    # Nothing is stored and nobody called.
+    "workflow-validate": {"POST": Right.READ},
+    "workflow-versions": _READ,
+    "workflow-version": _READ,
+    "workflow-executions": {"GET": Right.READ, "POST": Right.INVOKE},
+    "executions": _READ,
+    "execution": _READ,
+    "execution-history": _READ,
+    "execution-step": _READ,
+    "execution-stop": {"POST": Right.INVOKE},
     # -- triggers
     # Its key is the right to call it.
     "webhook": {"POST": Right.PUBLIC},

@@ -17,6 +17,7 @@ urlpatterns = [
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("functions.urls")),
     path("api/v1/", include("invocations.urls")),
+    path("api/v1/", include("workflows.urls")),
     path("api/v1/", include("triggers.urls")),
     path("webhook/<str:key>", WebhookCallApi.as_view(), name="webhook"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from functions.serializers.strict import StrictSerializer, TextField
+from functions.serializers.strict import NameField, StrictSerializer, TextField
 from triggers.alert_channels import MAX_CHANNELS, MAX_SECRET, ChannelType
 from triggers.alert_policy import Kind, State, Told
 from triggers.alerts import shown_channels
 from triggers.models import AlertChange, AlertNotification, AlertRule, NotificationStatus
-from triggers.serializers.event_rules import NameField
 from triggers.serializers.events import MomentField
 
 KINDS = [(kind.value, kind.value) for kind in Kind]

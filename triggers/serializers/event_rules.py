@@ -6,23 +6,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import orjson
-from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from functions.selectors import NAME_PATTERN
-from functions.serializers.strict import StrictSerializer, TextField
+from functions.serializers.strict import NameField, StrictSerializer, TextField
 from triggers.event_rules import MAX_TARGETS, shown_targets
 from triggers.models import EventRule
 from triggers.patterns import Mismatch
-
-
-class NameField(TextField):
-    """A name as functions have them."""
-
-    def __init__(self, **more: Any) -> None:
-        message = "Must start with a letter and have letters, digits, _ and - only, at most 64."
-        checked = [RegexValidator(NAME_PATTERN[:-1] + r"\Z", message)]
-        super().__init__(max_length=64, trim_whitespace=False, validators=checked, **more)
 
 
 class TargetSerializer(StrictSerializer):
