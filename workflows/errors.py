@@ -9,12 +9,20 @@ class WorkflowNotFound(NotFound):
     code = "workflow_not_found"
 
 
+class WorkflowVersionNotFound(NotFound):
+    code = "workflow_version_not_found"
+
+
 class WorkflowExists(Conflict):
     code = "workflow_exists"
 
 
 class ExecutionNotFound(NotFound):
     code = "execution_not_found"
+
+
+class StepNotFound(NotFound):
+    code = "step_not_found"
 
 
 class ExecutionExists(Conflict):

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
+from django.db.models.functions import Length
 
 from accounts import references
 from accounts.visibility import owned
+from invocations.selectors import LISTED_BYTES
 from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.ids import as_uuid
 from nimbus_project.core.pagination import Cursor, cursor_from
-from workflows.errors import ExecutionNotFound, WorkflowNotFound
-from workflows.models import Execution, ExecutionStatus, Step, Workflow
+from workflows.errors import ExecutionNotFound, StepNotFound, WorkflowNotFound, WorkflowVersionNotFound
+from workflows.models import Execution, ExecutionStatus, Step, Workflow, WorkflowVersion
+
+MAX_NAME = 64
+MAX_NUMBER = 2**31 - 1
+"""What a database takes for one; no step or version has a higher one."""
+
+Row = TypeVar("Row", Execution, Step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +40,18 @@ class ExecutionFilter:
         """Raises InvalidRequest. The caller resolves a workflow given by name."""
         status = query.get("status") or None
         if status is not None and status not in ExecutionStatus.values:
-            message = f"Must be one of {', '.join(ExecutionStatus.values)}."
-            raise InvalidRequest(f"status: {message}", details={"status": [message]})
+            raise _invalid("status", f"Must be one of {', '.join(ExecutionStatus.values)}.")
         return cls(workflow_id=workflow_id, status=status, cursor=cursor_from(query))
 
 
-def workflows() -> QuerySet[Workflow]:
-    """By name."""
-    return Workflow.objects.filter(owned()).order_by("name", "id")
+def workflows(part_of_name: str = "") -> QuerySet[Workflow]:
+    """By name. Raises InvalidRequest for what can't be part of one."""
+    rows = Workflow.objects.filter(owned()).order_by("name", "id")
+    if not part_of_name:
+        return rows
+    if "\0" in part_of_name or len(part_of_name) > MAX_NAME:
+        raise _invalid("name", f"Must have at most {MAX_NAME} characters, none of them NUL.")
+    return rows.filter(name__icontains=part_of_name)
 
 
 def workflow_get(reference: str, *, for_update: bool = False) -> Workflow:
@@ -46,6 +59,26 @@ def workflow_get(reference: str, *, for_update: bool = False) -> Workflow:
     a transaction."""
     rows = workflows().select_for_update(of=("self",)) if for_update else workflows()
     return references.meant(rows.select_related("definition"), reference, "workflow", WorkflowNotFound)
+
+
+def workflow_id_of(reference: str) -> UUID:
+    """The id that a filter's `workflow` means: an id is taken as it is, for workflows that are gone have history too; a
+    name is looked up. Raises WorkflowNotFound, AmbiguousName."""
+    return as_uuid(reference) or workflow_get(reference).pk
+
+
+def versions_of(workflow: Workflow) -> QuerySet[WorkflowVersion]:
+    """Newest first."""
+    return WorkflowVersion.objects.filter(workflow=workflow).order_by("-version")
+
+
+def version_get(workflow: Workflow, number: int) -> WorkflowVersion:
+    """Raises WorkflowVersionNotFound."""
+    rows = versions_of(workflow).select_related("definition")
+    row = rows.filter(version=number).first() if number <= MAX_NUMBER else None
+    if row is None:
+        raise WorkflowVersionNotFound(f"The workflow {workflow.name} has no version of this number.")
+    return row
 
 
 def executions(wanted: ExecutionFilter) -> QuerySet[Execution]:
@@ -72,4 +105,25 @@ def execution_get(reference: str) -> Execution:
 
 def history(execution: Execution) -> QuerySet[Step]:
     """Its steps in the order they were made."""
-    return Step.objects.filter(execution=execution).order_by("number")
+    return Step.objects.filter(execution=execution).annotate(parent_number=F("parent__number")).order_by("number")
+
+
+def step_get(execution: Execution, number: int) -> Step:
+    """Raises StepNotFound."""
+    row = history(execution).filter(number=number).first() if number <= MAX_NUMBER else None
+    if row is None:
+        raise StepNotFound("The execution has no step of this number.")
+    return row
+
+
+def listed(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """For a list: inputs and outputs read only when small (`listed_input`, `listed_output`)."""
+    sized = rows.defer("input", "output").annotate(input_bytes=Length("input"), output_bytes=Length("output"))
+    return sized.annotate(
+        listed_input=Case(When(input_bytes__lte=LISTED_BYTES, then="input"), default=Value(None)),
+        listed_output=Case(When(output_bytes__lte=LISTED_BYTES, then="output"), default=Value(None)),
+    )
+
+
+def _invalid(field: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{field}: {message}", details={field: [message]})

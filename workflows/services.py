@@ -13,9 +13,10 @@ from django.utils import timezone
 
 from accounts import audit, quotas
 from accounts.principal import principal_var
+from invocations import idempotency
 from nimbus_project.config import config
 from nimbus_project.core import queue
-from nimbus_project.core.errors import InvalidRequest
+from nimbus_project.core.errors import Conflict, InvalidRequest
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.queue import Task
 from workflows import advance, branches
@@ -87,13 +88,21 @@ def workflow_delete(reference: str) -> None:
 def checked_definition(document: Any, field: str = "definition") -> Definition:
     """Raises InvalidRequest with each problem and where it is."""
     try:
-        size = len(orjson.dumps(document))
-        if size > MAX_DEFINITION_BYTES:
-            raise InvalidRequest(f"{field}: Is {size} bytes; at most {MAX_DEFINITION_BYTES} (1 MiB) are allowed.")
-        return definitions.parse(document)
+        return parsed_definition(document)
     except definitions.DefinitionInvalid as error:
         problems = [f"{one.path}: {one.message}" if one.path else one.message for one in error.problems]
         raise InvalidRequest(f"{field}: {' '.join(problems[:MAX_SHOWN])}", details={field: problems}) from error
+
+
+def parsed_definition(document: Any) -> Definition:
+    """Raises DefinitionInvalid, for what is too large to be looked at too."""
+    try:
+        size = len(orjson.dumps(document))
+    except orjson.JSONEncodeError as error:
+        raise _unreadable("is nested too deep") from error
+    if size > MAX_DEFINITION_BYTES:
+        raise _unreadable(f"is {size} bytes long; at most {MAX_DEFINITION_BYTES} (1 MiB) are allowed")
+    return definitions.parse(document)
 
 
 def execution_start(
@@ -110,7 +119,8 @@ def execution_start(
     With the name of an open execution that has the same input, that one. In nobody's name but the workflow's: whether
     the caller may is the caller's business. Raises ExecutionExists, InvalidRequest."""
     if len(input_text) > config().max_event_bytes:
-        raise InvalidRequest(f"The input is larger than {config().max_event_bytes} bytes.")
+        message = f"Is {len(input_text)} bytes of JSON; at most {config().max_event_bytes} are allowed."
+        raise InvalidRequest(f"input: {message}", details={"input": [message]})
     now, row_id = timezone.now(), execution_id or new_id()
     definition = definitions.from_text(workflow.definition.document)
     row = Execution(
@@ -141,6 +151,26 @@ def execution_start(
     return row
 
 
+def execution_request(
+    workflow: Workflow, input_text: bytes, *, idempotency_key: str = "", name: str = "", **more: Any
+) -> Execution:
+    """As `execution_start`, for somebody who asks for it over HTTP: committed when this returns. With an idempotency
+    key that the caller used within a day for the same, the execution that has it, also when that has ended. Raises
+    IdempotencyMismatch besides."""
+    row_id = new_id()
+    with transaction.atomic():
+        if idempotency_key:
+            asked = orjson.dumps(name) + input_text
+            claim = idempotency.claim(str(workflow.pk), idempotency_key, asked, row_id, timezone.now())
+            if not claim.first:
+                return _first_of(claim.invocation_id)
+        row = execution_start(workflow, input_text, name=name, execution_id=row_id, **more)
+        if idempotency_key and row.pk != row_id:
+            # Its name was there: that is what it can be found by again.
+            idempotency.release(str(workflow.pk), idempotency_key, row_id)
+    return row
+
+
 def execution_stop(reference: str, *, error_code: str = "", error: str = "") -> Execution:
     """End it, and the calls that are under way for it. Raises ExecutionNotFound, ExecutionEnded."""
     with transaction.atomic():
@@ -160,6 +190,18 @@ def _same_execution(asked: Execution) -> Execution:
     if row is not None and row.status in OPEN and bytes(row.input) == asked.input:
         return row
     raise ExecutionExists(f"The workflow {asked.workflow_name} has an execution named {asked.name} already.")
+
+
+def _unreadable(why: str) -> definitions.DefinitionInvalid:
+    return definitions.DefinitionInvalid((definitions.Problem("", why),))
+
+
+def _first_of(execution_id: UUID) -> Execution:
+    """What an idempotency key stands for."""
+    row = Execution.objects.filter(pk=execution_id).first()
+    if row is None:
+        raise Conflict("The execution of this Idempotency-Key is not kept any more. Use a new key.")
+    return row
 
 
 def _stored(definition: Definition) -> StoredDefinition:

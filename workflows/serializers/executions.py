@@ -45,7 +45,7 @@ class ExecutionSerializer(serializers.Serializer):
     name = serializers.CharField()
     status = serializers.ChoiceField(choices=ExecutionStatus.choices)
     input = serializers.JSONField(required=False, allow_null=True)
-    output = serializers.JSONField(required=False, allow_null=True)
+    output = serializers.JSONField(required=False)
     truncated = serializers.ListField(child=serializers.CharField(), required=False, help_text=_TRUNCATED)
     error = serializers.CharField(required=False, help_text="why it failed, in words")
     error_code = serializers.CharField(required=False, help_text="such as States.Timeout, or the function's own")
@@ -75,10 +75,12 @@ class StepSerializer(serializers.Serializer):
     status = serializers.ChoiceField(
         choices=StepStatus.choices, help_text="caught: failed, and a Catch took over; held: an item that waits its turn"
     )
-    parent = serializers.IntegerField(required=False, help_text="number of the Parallel or Map it is part of")
+    parent = serializers.IntegerField(  # type: ignore[assignment]  # DRF's metaclass takes it away
+        required=False, help_text="number of the Parallel or Map it is part of"
+    )
     branch = serializers.IntegerField(required=False, help_text="which of its parent's branches or items, from 0")
     input = serializers.JSONField(required=False, allow_null=True)
-    output = serializers.JSONField(required=False, allow_null=True)
+    output = serializers.JSONField(required=False)
     truncated = serializers.ListField(child=serializers.CharField(), required=False, help_text=_TRUNCATED)
     error = serializers.CharField(required=False)
     error_code = serializers.CharField(required=False)
@@ -101,7 +103,7 @@ _ALWAYS = frozenset({"number", "retry_count", "started_at", "branch"})
 
 def execution_shape(row: Execution) -> dict[str, Any]:
     """One execution, whole."""
-    return _execution(row) | _data(row, row.input, row.output)
+    return _execution(row) | _data(row.input, row.output)
 
 
 def execution_row_shape(row: Any) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def stopped_shape(row: Execution) -> dict[str, Any]:
 
 def step_shape(row: Any) -> dict[str, Any]:
     """One step, whole (`selectors.step_get`)."""
-    return _step(row) | _data(row, row.input, row.output)
+    return _step(row) | _data(row.input, row.output)
 
 
 def step_row_shape(row: Any) -> dict[str, Any]:
@@ -127,14 +129,14 @@ def step_row_shape(row: Any) -> dict[str, Any]:
 def _listed_data(row: Any) -> dict[str, Any]:
     names = ("input", "output")
     large = [name for name in names if getattr(row, f"{name}_bytes") and getattr(row, f"listed_{name}") is None]
-    shape = _data(row, row.listed_input, row.listed_output)
+    shape = _data(row.listed_input, row.listed_output)
     return {name: value for name, value in shape.items() if name not in large} | ({"truncated": large} if large else {})
 
 
-def _data(row: Any, given: Any, made: Any) -> dict[str, Any]:
-    """An output that is null is one; there is none before its end, nor where there was a failure."""
-    shape = {"input": as_it_came(given)}
-    return shape if made is None else shape | {"output": as_it_came(made)}
+def _data(given: Any, made: Any) -> dict[str, Any]:
+    """An output that is null is left out."""
+    shape, output = {"input": as_it_came(given)}, as_it_came(made)
+    return shape if output is None else shape | {"output": output}
 
 
 def _execution(row: Execution) -> dict[str, Any]:
