@@ -42,7 +42,7 @@ def waiting(after: UUID, limit: int) -> list[tuple[UUID, datetime]]:
     now = datetime.now(UTC)
     steps = Step.objects.filter(wake_at__lte=now, execution_id__gt=after).order_by("execution_id")
     late = Execution.objects.filter(timeout_at__lte=now, pk__gt=after).order_by("pk")
-    found = dict(late.values_list("pk", "timeout_at")[:limit])
+    found: dict[UUID, datetime] = {pk: at for pk, at in late.values_list("pk", "timeout_at")[:limit] if at}
     found |= dict(steps.values_list("execution_id").annotate(due=Min("wake_at"))[:limit])
     return sorted(found.items())[:limit]
 
@@ -160,9 +160,11 @@ class Advance:
         return None
 
     def _call(self, step: Step, visit: Visit, call: Call) -> Step | None:
-        about = {"request_id": self.execution.request_id, "hops": self.execution.hops}
+        execution = self.execution
         try:
-            step.invocation_id = calls.submit_call(call.resource, call.event, self._who, **about)
+            step.invocation_id = calls.submit_call(
+                call.resource, call.event, self._who, request_id=execution.request_id, hops=execution.hops
+            )
         except Failure as failure:
             return self._apply(step, visit, engine.failed(visit, failure))
         step.is_entered = True

@@ -63,7 +63,8 @@ def outputs(step: Step) -> list[bytes]:
 
 def cancel(execution: Execution, now: datetime, *, below: UUID | None = None, but: UUID | None = None) -> None:
     """End whatever is under way: all of the execution, or what is part of one step, but for one."""
-    rows = Step.objects.filter(execution=execution, status__in=UNDER_WAY).exclude(pk=but)
+    rows = Step.objects.filter(execution=execution, status__in=UNDER_WAY)
+    rows = rows.exclude(pk=but) if but is not None else rows
     open_steps = {pk: (parent_id, call) for pk, parent_id, call in rows.values_list("pk", "parent_id", "invocation_id")}
     gone = [pk for pk in open_steps if below is None or _is_below(pk, below, open_steps)]
     # Calls before steps: in this order an invocation's end locks them too.

@@ -251,7 +251,9 @@ def test_an_item_that_fails_ends_those_that_are_held() -> None:
 def test_one_call_however_many_advance_it_at_once() -> None:
     execution = start(PARALLEL, 1)
     now = timezone.now()
-    assert not [one for one in in_threads(8, lambda _: advancing.advance(execution.pk, now)) if not isinstance(one, bool)]
+    assert not [
+        one for one in in_threads(8, lambda _: advancing.advance(execution.pk, now)) if not isinstance(one, bool)
+    ]
     assert Invocation.objects.count() == 2
     answer(double)
     in_threads(8, lambda _: advancing.advance(execution.pk, datetime.now(UTC)))
