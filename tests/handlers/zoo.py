@@ -50,6 +50,13 @@ def _good() -> list[Case]:
         Case(name="replaces_stdout", events=(1, 2), outputs=(1, 2), logs=("stdout: said 2",), languages=PY),
         Case(name="replaces_stdout", events=(1, 2), outputs=(1, 2), languages=JS),
         Case(name="closes_stdout", events=(1, 2), outputs=(1, 2), logs=("stdout: said 2",)),
+        Case(
+            name="takes_over_files",
+            events=(1, 2, 3),
+            outputs=([True, []],) * 3,
+            logs=(),
+            languages=JS,
+        ),
         Case(name="forks_a_survivor", events=("pid", 2), outputs=(ANY, ANY)),
         Case(
             name="fork_returns_too",

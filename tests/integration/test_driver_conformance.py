@@ -196,6 +196,19 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
     pytest.fail(f"descriptors and threads grow with every round: {counts}")
 
 
+@pytest.mark.parametrize("language", INTERPRETED)
+def test_a_call_is_told_its_own_peak(driver: SandboxDriver, language: str) -> None:
+    """Light calls may be told each other's peak; not that of a heavy one, whatever comes close behind."""
+    sandbox = ready(driver, Case(name="peaks", language=language))
+    megabytes = [0] * 50 + [64, 0, 0, 64, 0, 32, 0]
+    peaks = [call(sandbox, mb).memory_used_mb for mb in megabytes]
+    sandbox.destroy()
+    light = [peak for mb, peak in zip(megabytes, peaks, strict=True) if not mb]
+    heavy = [peak - mb for mb, peak in zip(megabytes, peaks, strict=True) if mb]
+    assert max(light) < min(light) + 16, peaks
+    assert max(light) - 8 < min(heavy) <= max(heavy) < min(light) + 24, peaks
+
+
 @pytest.mark.parametrize("language", [*INTERPRETED, "go"])
 def test_what_is_printed_between_calls_comes_with_the_next(tmp_path: Path, language: str) -> None:
     with open_driver("process", tmp_path) as driver:

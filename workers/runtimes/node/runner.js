@@ -23,6 +23,8 @@ const MAX_ERROR_CHARS = 64 * 1024;
 const MAX_STACK_FRAMES = 50;
 /** A command's output that came by descriptor is looked for this often during a call. */
 const LOOK_MS = 50;
+/** A call below this is short to the measure of memory, and so long its marks hold. */
+const SHORT_MS = 0.25, PEAK_MS = 20;
 /** An output file is emptied once this much of it has been read. */
 const TRUNCATE_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
@@ -66,8 +68,8 @@ class NamedFault extends Error {
  * Past net's streams: they take 64 KiB of new memory for every read, and as long as all the rest of a short call.
  */
 class Link {
-  constructor(onFrame, onConnected) {
-    this.onFrame = onFrame;
+  constructor(runner, onConnected) {
+    this.runner = runner;
     this.out = Buffer.allocUnsafeSlow(FRAME_BYTES);
     this.large = null; // a frame of which a part has come, in memory of its own
     this.have = 0; // so much of it
@@ -115,8 +117,8 @@ class Link {
   /** One frame, whole. */
   take(data, at, end) {
     const bodyAt = at + 9 + data.readUInt32BE(at + 5);
-    const head = bodyAt > at + 9 ? parse(data.toString('utf8', at + 9, bodyAt)) : {};
-    this.onFrame(data[at + 4], head, data.subarray(bodyAt, end));
+    const head = bodyAt > at + 9 ? parse(data.utf8Slice(at + 9, bodyAt)) : {};
+    this.runner.onFrame(data[at + 4], head, data, bodyAt, end);
   }
 
   /** `head` is JSON text, `body` text or bytes. */
@@ -154,7 +156,8 @@ class Output {
     this.link = null;
     this.limit = this.left = 64 * 1024;
     this.full = false;
-    this.head = '{';
+    this.head = '{'; // of LOG frames; null between calls, undefined until the call with `id` prints
+    this.id = undefined;
     this.look = null;
     this.held = [];
     this.parts = { stdout: '', stderr: '' };
@@ -172,7 +175,7 @@ class Output {
     closeSync(fd);
     openSync(name, 'a'); // takes the lowest free number: the one just closed
     fs.unlinkSync(name);
-    this.files.push({ reader, stream, at: 0, decoder: new (require('node:string_decoder').StringDecoder)('utf8') });
+    this.files.push({ reader, stream, ino: fstatSync(reader).ino, at: 0, decoder: new (require('node:string_decoder').StringDecoder)('utf8') });
   }
 
   replace(fd, stream) {
@@ -206,7 +209,8 @@ class Output {
     // Most functions never write by descriptor: a read of an empty file costs less than its size.
     let count = file.at ? 0 : readSync(file.reader, this.chunk, 0, FRAME_BYTES, 0);
     if (!file.at && !count) return;
-    const { size } = fstatSync(file.reader);
+    const { size, ino } = fstatSync(file.reader);
+    if (ino !== file.ino) throw new Error('the number is that of another file by now');
     if (size < file.at) file.at = 0; // somebody truncated it
     while (file.at < size && !this.full) {
       count ||= readSync(file.reader, this.chunk, 0, Math.min(FRAME_BYTES, size - file.at), file.at);
@@ -260,12 +264,14 @@ class Output {
   }
 
   frame(stream, data, atMs) {
+    this.head ??= `{"id":${stringify(this.id)},`;
     this.link.send(LOG, `${this.head}"stream":"${stream}","at_ms":${atMs}}`, data);
   }
 
   /** A call starts: what was held goes first. */
   begin(id) {
-    this.head = `{"id":${stringify(id)},`;
+    this.id = id;
+    this.head = undefined;
     if (this.held.length) {
       const held = this.held;
       this.held = [];
@@ -305,8 +311,8 @@ class Output {
 class Context {
   #deadline;
 
-  constructor(load, call) {
-    this.#deadline = monotonicMs() + (call.remaining_ms || 0);
+  constructor(load, call, startedMs) {
+    this.#deadline = startedMs + (call.remaining_ms || 0);
     this.invocationId = call.id;
     this.requestId = call.request_id;
     this.alias = call.alias;
@@ -478,37 +484,60 @@ function stackOf(error) {
   return lines.slice(0, 2 * MAX_STACK_FRAMES);
 }
 
-/** Peak resident memory of one call (Linux; elsewhere that of the process's whole life). */
+/**
+ * Peak resident memory of one call (Linux; elsewhere that of the process's whole life).
+ *
+ * Asking costs a short call a fifth of its time, and in SHORT_MS a process can't fill more than a megabyte or two: short
+ * calls that follow each other within PEAK_MS are told the first one's peak.
+ *
+ * The file that lowers the mark is opened each time: a descriptor that stays could be closed by the user's code, and its
+ * number be that of a file of the user's when "5" is written.
+ */
 class Peak {
   constructor() {
     this.mark = Buffer.from('5'); // proc_pid_clear_refs(5)
-    this.fd = null;
+    this.since = -PEAK_MS; // when it was lowered
+    this.known = 0; // MiB, once asked after that
+    this.stale = false; // a call that was not short has raised it
     this.least = 0;
     try {
-      this.fd = openSync('/proc/self/clear_refs', 'w');
-      this.reset();
       // getrusage(2) never says less than what the process was before it became Node; /proc does, but takes ten times as long.
-      if (usage().maxRSS > this.slow() + 1024) this.least = usage().maxRSS;
+      if (this.lower() && usage().maxRSS > this.slow() + 1024) this.least = usage().maxRSS;
     } catch {
-      this.fd = null; // not Linux, or not allowed
+      // no /proc
     }
   }
 
-  /** Start a new measurement: the high-water mark falls to what is resident now. */
-  reset() {
-    if (this.fd === null) return;
+  /** A call starts at `nowMs`. */
+  begin(nowMs) {
+    if (!this.stale && nowMs - this.since < PEAK_MS) return;
+    this.lower();
+    this.since = nowMs;
+    this.stale = false;
+    this.known = 0;
+  }
+
+  /** The high-water mark falls to what is resident now, where that is possible. */
+  lower() {
+    let fd;
     try {
-      writeSync(this.fd, this.mark, 0, 1);
+      fd = openSync('/proc/self/clear_refs', 'w');
+      return writeSync(fd, this.mark, 0, 1) === 1;
     } catch {
-      this.fd = null; // the user closed it
+      return false; // not Linux, not allowed, or the user has used up all descriptors
+    } finally {
+      if (fd !== undefined) closeSync(fd);
     }
   }
 
-  /** MiB since `reset`. */
-  mb() {
+  /** MiB of a call that has taken so long. */
+  mb(spentMs) {
+    const short = spentMs < SHORT_MS;
+    if (short && this.known) return this.known;
     let kib = usage().maxRSS;
     if (kib <= this.least) kib = this.slow();
-    return Math.round((kib / 1024) * 100) / 100;
+    this.stale = !short;
+    return (this.known = Math.round((kib / 1024) * 100) / 100);
   }
 
   slow() {
@@ -527,16 +556,17 @@ class Runner {
   connect() {
     const hello = { protocol: 1, runtime: `nodejs${process.versions.node.split('.')[0]}`, pid: process.pid };
     const greet = () => this.link.send(HELLO, stringify({ ...hello, language_version: process.versions.node }));
-    this.link = this.output.link = new Link((type, head, body) => this.onFrame(type, head, body), greet);
+    this.link = this.output.link = new Link(this, greet);
     process.on('uncaughtException', (error) => this.uncaught('uncaughtException', error));
     process.on('unhandledRejection', (error) => this.uncaught('unhandledRejection', error));
     process.on('exit', () => this.current && this.output.end());
   }
 
-  onFrame(type, head, body) {
-    if (type === INVOKE) this.invoke(head, body);
-    else if (type === PING) this.link.send(PONG, stringify(head), body);
-    else if (type === LOAD) this.load(head, body);
+  /** The body is `data` from `at` to `end`, and is overwritten once this returns. */
+  onFrame(type, head, data, at, end) {
+    if (type === INVOKE) this.invoke(head, data.utf8Slice(at, end));
+    else if (type === PING) this.link.send(PONG, stringify(head), data.subarray(at, end));
+    else if (type === LOAD) this.load(head, data.subarray(at, end));
     else exit(EXIT_DISCONNECTED);
   }
 
@@ -561,13 +591,15 @@ class Runner {
     this.link.send(LOADED, stringify({ load_ms: monotonicMs() - current.started }));
   }
 
-  async invoke(head, body) {
-    this.peak.reset();
+  /** `event` is JSON text. */
+  async invoke(head, event) {
+    const started = monotonicMs();
+    this.peak.begin(started);
     this.output.begin(head.id);
-    const current = (this.current = { id: head.id, started: monotonicMs() });
+    const current = (this.current = { id: head.id, started });
     let text;
     try {
-      const result = await this.handler(parse(body.toString('utf8')), new Context(this.head, head));
+      const result = await this.handler(parse(event), new Context(this.head, head, started));
       text = encodeResult(result, this.head.max_result_bytes);
     } catch (error) {
       this.fault(current, error, false, false);
@@ -576,10 +608,11 @@ class Runner {
     // One turn of the event loop: a promise rejected in this call without a listener is this call's failure.
     soon(() => {
       if (this.current !== current) return;
-      const spent = Math.round((monotonicMs() - current.started) * 1000) / 1000;
+      const spent = monotonicMs() - started;
       this.current = undefined;
       this.output.end();
-      this.link.send(RESULT, `{"id":${stringify(head.id)},"duration_ms":${spent},"memory_mb":${this.peak.mb()}}`, text);
+      const told = `"duration_ms":${Math.round(spent * 1000) / 1000},"memory_mb":${this.peak.mb(spent)}`;
+      this.link.send(RESULT, `{"id":${stringify(head.id)},${told}}`, text);
     });
   }
 
@@ -593,13 +626,14 @@ class Runner {
   fault(current, error, fatal, loading) {
     if (this.current !== current) return;
     this.current = undefined;
+    const spent = monotonicMs() - current.started;
     const head = {
       id: current.id,
       error: messageOf(error),
       error_type: typeOf(error),
       stack_trace: error instanceof NamedFault ? [] : stackOf(error),
-      duration_ms: monotonicMs() - current.started,
-      memory_mb: this.peak.mb(),
+      duration_ms: spent,
+      memory_mb: this.peak.mb(spent),
       fatal,
     };
     if (error instanceof NamedFault) head.error_type = error.faultType;
