@@ -200,7 +200,7 @@ def test_no_descriptor_and_no_thread_is_left(driver: SandboxDriver, language: st
 def test_a_call_is_told_its_own_peak(driver: SandboxDriver, language: str) -> None:
     """Light calls may be told each other's peak; not that of a heavy one, whatever comes close behind."""
     sandbox = ready(driver, Case(name="peaks", language=language))
-    megabytes = [0] * 50 + [64, 0, 0, 64, 0, 32, 0]
+    megabytes = [0] * 50 + [40, 0, 0, 40, 0, 0, 40, 0]
     peaks = [call(sandbox, mb).memory_used_mb for mb in megabytes]
     sandbox.destroy()
     light = [peak for mb, peak in zip(megabytes, peaks, strict=True) if not mb]
