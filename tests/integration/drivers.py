@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nimbus_project.config import Config
 from tests.handlers.zoo import ANY, BY_LANGUAGE, CALL, ENV, Case
 from tests.integration.artifacts import KINDS, artifact_of, stage_in
 from tests.requirements import require
+from tests.services import missing_images
 from workers.drivers.process import ProcessDriver
 from workers.sandbox import Call, Sandbox, SandboxDriver, SandboxError, Stage
 
@@ -42,6 +44,7 @@ def open_driver(name: str, var_dir: Path) -> Iterator[SandboxDriver]:
 def _make(name: str, config: Config, stage: Stage) -> SandboxDriver:
     if name == "process":
         return ProcessDriver(config, stage)
+    require(name, _images_missing())
     try:
         from workers.drivers.docker import DockerDriver
 
@@ -49,6 +52,12 @@ def _make(name: str, config: Config, stage: Stage) -> SandboxDriver:
     except (ImportError, SandboxError) as error:
         require(name, str(error))
         raise
+
+
+@cache
+def _images_missing() -> str | None:
+    """Makes those that are not of the runners in this tree: else it is old ones that are tested."""
+    return missing_images(*(runtime.name for runtime in BY_LANGUAGE.values()))
 
 
 def spec_of(case: Case, env: dict[str, str] | None = None) -> FunctionSpec:

@@ -175,7 +175,8 @@ class Output {
     closeSync(fd);
     openSync(name, 'a'); // takes the lowest free number: the one just closed
     fs.unlinkSync(name);
-    this.files.push({ reader, stream, ino: fstatSync(reader).ino, at: 0, decoder: new (require('node:string_decoder').StringDecoder)('utf8') });
+    const { dev, ino } = fstatSync(reader);
+    this.files.push({ reader, stream, dev, ino, at: 0, decoder: new (require('node:string_decoder').StringDecoder)('utf8') });
   }
 
   replace(fd, stream) {
@@ -209,8 +210,8 @@ class Output {
     // Most functions never write by descriptor: a read of an empty file costs less than its size.
     let count = file.at ? 0 : readSync(file.reader, this.chunk, 0, FRAME_BYTES, 0);
     if (!file.at && !count) return;
-    const { size, ino } = fstatSync(file.reader);
-    if (ino !== file.ino) throw new Error('the number is that of another file by now');
+    const { size, dev, ino } = fstatSync(file.reader);
+    if (ino !== file.ino || dev !== file.dev) throw new Error('the number is that of another file by now');
     if (size < file.at) file.at = 0; // somebody truncated it
     while (file.at < size && !this.full) {
       count ||= readSync(file.reader, this.chunk, 0, Math.min(FRAME_BYTES, size - file.at), file.at);
@@ -499,13 +500,8 @@ class Peak {
     this.since = -PEAK_MS; // when it was lowered
     this.known = 0; // MiB, once asked after that
     this.stale = false; // a call that was not short has raised it
-    this.least = 0;
-    try {
-      // getrusage(2) never says less than what the process was before it became Node; /proc does, but takes ten times as long.
-      if (this.lower() && usage().maxRSS > this.slow() + 1024) this.least = usage().maxRSS;
-    } catch {
-      // no /proc
-    }
+    // getrusage(2) never says less than what the process was before it became Node; /proc does, but takes ten times as long.
+    this.least = this.lower() && usage().maxRSS > this.slow() + 1024 ? usage().maxRSS : 0;
   }
 
   /** A call starts at `nowMs`. */
@@ -535,13 +531,18 @@ class Peak {
     const short = spentMs < SHORT_MS;
     if (short && this.known) return this.known;
     let kib = usage().maxRSS;
-    if (kib <= this.least) kib = this.slow();
+    if (kib <= this.least) kib = this.slow() || kib;
     this.stale = !short;
     return (this.known = Math.round((kib / 1024) * 100) / 100);
   }
 
+  /** KiB; 0 where there is no /proc, or the user has used up all descriptors. */
   slow() {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))[1]);
+    try {
+      return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))[1]);
+    } catch {
+      return 0;
+    }
   }
 }
 
