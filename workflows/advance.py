@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +21,15 @@ from django.db import transaction
 from django.db.models import Min
 
 from accounts import standing
+from accounts.principal import Principal
 from functions import news
 from nimbus_project.config import config
 from nimbus_project.core.logging import request_id_var
 from workflows import branches, calls, definition, engine
+from workflows.branches import Parents
+from workflows.calls import Ended
 from workflows.engine import Broken, Call, Effect, Fork, Moved, Retrying, Sleep, Visit
-from workflows.models import OPEN, Execution, ExecutionStatus, Step, StepStatus
+from workflows.models import CHANGING, OPEN, Execution, ExecutionStatus, Step, StepStatus
 from workflows.states import RUNTIME, TIMEOUT, Failure, StateType
 
 log = logging.getLogger("nimbus.workflows")
@@ -72,32 +77,52 @@ class Advance:
         self.now = now
         self.definition = definition.from_text(execution.definition.document)
         self._input: Any = None
-        self._who = standing.principal_of(execution.owner_id, execution.role)
+        self._parents = Parents(self.now)
+        self._ended: dict[UUID, Ended] = {}
+        """What the calls of the steps at hand came to."""
+        self._is_stale = False
+        """Steps were ended that may be among those at hand."""
         request_id_var.set(execution.request_id)
 
+    @cached_property
+    def _who(self) -> Principal:
+        return standing.principal_of(self.execution.owner_id, self.execution.role)
+
     def go(self) -> bool:
-        execution = self.execution
+        execution, moved = self.execution, 0
         if execution.timeout_at is not None and execution.timeout_at <= self.now:
             end(execution, ExecutionStatus.TIMEOUT, self.now, failure=Failure(TIMEOUT, "It ran for too long."))
             return True
-        step, moved = self._next_due(), 0
-        while step is not None:
-            moved += 1
-            if (step := self._move(step)) is None and moved < STEPS_AT_ONCE:
-                step = self._next_due()
+        while moved < STEPS_AT_ONCE and (steps := self._due()):
+            moved += self._move_all(steps)
+            self._parents.settle()
             if execution.steps_made > MAX_STEPS and execution.status in OPEN:
                 failure = Failure(RUNTIME, f"It has made more than {MAX_STEPS} steps: it is going round.")
                 end(execution, ExecutionStatus.FAILED, self.now, failure=failure)
-                step = None
         if moved and execution.status in OPEN:
             execution.save(update_fields=["status", "current_state", "steps_made", "started_at"])
         return bool(moved)
 
-    def _next_due(self) -> Step | None:
+    def _due(self) -> list[Step]:
         if self.execution.status not in OPEN:
-            return None
+            return []
         due = Step.objects.filter(execution=self.execution, status=StepStatus.RUNNING, wake_at__lte=self.now)
-        return due.order_by("number").first()
+        return list(due.order_by("number")[:STEPS_AT_ONCE])
+
+    def _move_all(self, steps: Sequence[Step]) -> int:
+        """Go on with each, and with what follows it for as long as that waits for nothing. The count of steps."""
+        called = [step.invocation_id for step in steps if step.is_entered and step.invocation_id is not None]
+        self._ended = calls.ended_calls(called) if called else {}
+        self._is_stale, moved = False, 0
+        for first in steps:
+            step: Step | None = first
+            while step is not None and moved < STEPS_AT_ONCE:
+                step, moved = self._move(step), moved + 1
+            if step is not None:
+                _store(step)
+            if self._is_stale or moved >= STEPS_AT_ONCE:
+                break
+        return moved
 
     def _move(self, step: Step) -> Step | None:
         """Go on with a step that is due. The one that follows it, not yet stored, if there is one."""
@@ -129,12 +154,12 @@ class Advance:
     def _look_at_call(self, step: Step, visit: Visit) -> Effect | None:
         """None while its call is under way, and in time."""
         assert step.invocation_id is not None, "an entered Task has called"
-        ended = calls.ended_call(step.invocation_id)
+        ended = self._ended.get(step.invocation_id)
         if ended is None and step.timeout_at is not None and step.timeout_at <= self.now:
             if calls.cancel_call(step.invocation_id, self.now):
                 late = Failure(TIMEOUT, f"{step.state_name}: its call took longer than its TimeoutSeconds.")
                 return engine.failed(visit, late)
-            ended = calls.ended_call(step.invocation_id)
+            ended = calls.ended_calls([step.invocation_id]).get(step.invocation_id)
         if ended is None:
             return None
         if ended.failure is not None:
@@ -182,7 +207,7 @@ class Advance:
         if moved.next:
             return branches.next_step(self.execution, step, self.definition.states[moved.next], self.now)
         if step.parent_id is not None:
-            branches.leave(step.parent_id, self.now)
+            self._parents.leave(step.parent_id)
         else:
             end(self.execution, ExecutionStatus.SUCCEEDED, self.now, output=moved.output)
         return None
@@ -192,8 +217,10 @@ class Advance:
             _close(step, StepStatus.TIMEOUT if failure.error == TIMEOUT else StepStatus.FAILED, self.now, failure)
             end(self.execution, ExecutionStatus.FAILED, self.now, failure=failure)
             return None
+        self._is_stale = True
         branches.cancel(self.execution, self.now, below=step.parent_id, but=step.pk)
         _close(step, StepStatus.FAILED, self.now, failure)
+        self._parents.forget(step.parent_id)
         parent = Step.objects.get(pk=step.parent_id)
         visit = self._visit(parent)
         return self._apply(parent, visit, engine.failed(visit, failure))
@@ -260,7 +287,10 @@ def _close(step: Step, status: StepStatus, now: datetime, failure: Failure | Non
 
 
 def _store(step: Step) -> None:
-    step.save(force_insert=step._state.adding)
+    if step._state.adding:
+        step.save(force_insert=True)
+    else:
+        step.save(update_fields=CHANGING)
 
 
 def _moment(at: datetime) -> str:

@@ -3,6 +3,7 @@ execution's row."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
@@ -43,16 +44,31 @@ def fork(execution: Execution, step: Step, fork: Fork, states: Mapping[str, Stat
     Step.objects.bulk_create(begun, batch_size=_TOGETHER)
 
 
-def leave(parent_id: UUID, now: datetime) -> None:
-    """A branch has ended: an item that was held may begin; after the last one the parent goes on."""
-    Step.objects.filter(pk=parent_id).update(branches_open=F("branches_open") - 1)
-    parent = Step.objects.only("branches_open").get(pk=parent_id)
-    if not parent.branches_open:
-        Step.objects.filter(pk=parent_id).update(wake_at=now)
-        return
-    held = Step.objects.filter(parent_id=parent_id, status=StepStatus.HELD).order_by("branch")
-    if (first := held.values_list("pk", flat=True).first()) is not None:
-        Step.objects.filter(pk=first).update(status=StepStatus.RUNNING, wake_at=now)
+class Parents:
+    """Of the branches that end during one look at what is due; written together."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._left: Counter[UUID] = Counter()
+
+    def leave(self, parent_id: UUID) -> None:
+        """One of its branches has ended."""
+        self._left[parent_id] += 1
+
+    def forget(self, parent_id: UUID) -> None:
+        """It has failed: what is left of its branches counts no more."""
+        self._left.pop(parent_id, None)
+
+    def settle(self) -> None:
+        """Items that were held may begin, one for each that has ended; after its last branch a parent goes on."""
+        for parent_id, left in self._left.items():
+            parent = Step.objects.filter(pk=parent_id, status=StepStatus.RUNNING)
+            parent.update(branches_open=F("branches_open") - left)
+            if not parent.filter(branches_open=0).update(wake_at=self._now):
+                held = Step.objects.filter(parent_id=parent_id, status=StepStatus.HELD).order_by("branch")
+                next_ones = list(held.values_list("pk", flat=True)[:left])
+                Step.objects.filter(pk__in=next_ones).update(status=StepStatus.RUNNING, wake_at=self._now)
+        self._left.clear()
 
 
 def outputs(step: Step) -> list[bytes]:

@@ -200,3 +200,10 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number} {self.state_name}"
+
+
+CHANGING = (
+    *("status", "output", "error", "error_code", "retry_count", "retries", "invocation_id", "is_entered"),
+    *("wake_at", "timeout_at", "branches_open", "branches_from", "ends_branch", "started_at", "completed_at"),
+)
+"""What a step is not made with for good: its input is not written again."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from functions.runtimes import RUNTIMES
-from tests.bench import consumption, direct, figures, floors, languages, projects, retention, triggers
+from tests.bench import consumption, direct, figures, floors, languages, projects, retention, triggers, workflows
 from tests.bench.direct import FULL, LONG, QUICK, Span
 from tests.bench.figures import Figure
 from tests.bench.handlers import HELLO
@@ -24,7 +24,7 @@ from tests.services import missing_images
 console = Console()
 
 DIRECT = (*direct.PARTS, direct.SCALE)
-PARTS = (*DIRECT, "triggers", "retention", "calls", "starts", "queue", "languages", "projects", "cold")
+PARTS = (*DIRECT, "triggers", "retention", "calls", "starts", "queue", "workflows", "languages", "projects", "cold")
 GROUPS = {"direct": DIRECT}
 """What `--only` may name."""
 
@@ -63,6 +63,7 @@ def _with_stock(stack: Stack, span: Span, only: frozenset[str]) -> list[Figure]:
         "retention": lambda: retention.retention(stack, span),
         "starts": lambda: _starts(stack, 5 if quick else 15),
         "queue": lambda: _queue(stack, quick),
+        "workflows": lambda: workflows.workflows(stack, quick),
         "languages": lambda: languages.figures(stack, seconds=seconds / 2, times=times),
         "projects": lambda: projects.figures(stack),
     }
