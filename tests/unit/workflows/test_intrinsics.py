@@ -46,7 +46,10 @@ def called(text: str, data: Any = DATA) -> Any:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("States.Format('Your name is {}, we are in the year {}', $.name, 2020)", "Your name is Foo, we are in the year 2020"),
+        (
+            "States.Format('Your name is {}, we are in the year {}', $.name, 2020)",
+            "Your name is Foo, we are in the year 2020",
+        ),
         (r"States.Format('Welcome to {} {}\'s playlist.', $.name, 'B')", "Welcome to Foo B's playlist."),
         (r"States.Format('\{\} {} \\', 1.5)", r"{} 1.5 \ "[:-1]),
         (r"States.Format($.template, null)", r"Hello, null {} \n"),
@@ -68,7 +71,7 @@ def called(text: str, data: Any = DATA) -> Any:
         ("States.ArrayContains($.inputArray, $.lookingFor)", True),
         ("States.ArrayContains($.inputArray, 5.0)", True),
         ("States.ArrayContains($.inputArray, true)", False),
-        ("States.ArrayContains(States.Array($.json1), States.StringToJson('{\"b\":2,\"a\":{\"a2\":2,\"a1\":1}}'))", True),
+        ('States.ArrayContains(States.Array($.json1), States.StringToJson(\'{"b":2,"a":{"a2":2,"a1":1}}\'))', True),
         ("States.ArrayRange(1, 9, 2)", [1, 3, 5, 7, 9]),
         ("States.ArrayRange(3, 1, -1)", [3, 2, 1]),
         ("States.ArrayRange(1, 0, 1)", []),
@@ -96,7 +99,9 @@ def test_what_functions_give(text: str, value: Any) -> None:
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize(("algorithm", "digits"), [("MD5", 32), ("SHA-1", 40), ("SHA-256", 64), ("SHA-384", 96), ("SHA-512", 128)])
+@pytest.mark.parametrize(
+    ("algorithm", "digits"), [("MD5", 32), ("SHA-1", 40), ("SHA-256", 64), ("SHA-384", 96), ("SHA-512", 128)]
+)
 def test_algorithms(algorithm: str, digits: int) -> None:
     assert re.fullmatch(rf"[0-9a-f]{{{digits}}}", called(f"States.Hash($.someJson, '{algorithm}')"))
 

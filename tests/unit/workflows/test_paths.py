@@ -205,9 +205,10 @@ def test_long_names_do_not_grow_with_what_is_found() -> None:
 
 def test_what_paths_look_at_is_bounded_for_all_paths_of_a_field() -> None:
     scope = Scope({"values": ["x" * 1000] * 1000}, {})
+    for _ in range(5):
+        assert paths.read("$..y", scope) == []
     with pytest.raises(Failure) as failed:
-        for _ in range(50):
-            paths.read("$..y", scope)
+        [paths.read("$..y", scope) for _ in range(10)]
     assert failed.value.error == DATA_LIMIT
 
 
