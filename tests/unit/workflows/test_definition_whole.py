@@ -157,8 +157,8 @@ def test_no_depth_is_too_deep_to_be_refused(kind: type, place: str) -> None:
 KNOWN = """
 StartAt States Type Next End Resource Parameters Retry Catch ErrorEquals Choices Branches Iterator ItemProcessor
 Variable And Or Not StringMatches IsNull Seconds InputPath ResultPath Default Result start_at states type next
-branches choices item_processor retry error_equals function_id a.$ b.$ A B Task Map Parallel Choice Wait Pass Fail task choice
-States.ALL $ $.a $$.b $..c $[?(@.a)] States.UUID() States.Format('{}',$) work __proto__ constructor JSONata
+branches choices item_processor retry error_equals function_id a.$ b.$ A B Task Map Parallel Choice Wait Pass Fail
+task choice States.ALL $ $.a $$.b $..c $[?(@.a)] States.UUID() States.Format('{}',$) work __proto__ constructor JSONata
 """
 WORDS = st.sampled_from([*KNOWN.split(), "\ud800", "\0", ""])
 SCALARS = (
