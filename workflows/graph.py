@@ -21,16 +21,19 @@ class Machine:
 
 
 def check(machine: Machine, problems: Problems) -> None:
+    """What is never reached is told when all that is named is there: else it would be the same mistake twice."""
+    is_whole = None not in machine.states.values()
     for state in machine.states.values():
         for field, target in targets(state) if state else ():
             if target not in machine.states:
+                is_whole = False
                 where = f"{machine.path}.States.{state.name if state else ''}.{field}"
                 problems.add(where, f"there is no state {shown(target)} beside it")
     if machine.start_at not in machine.states:
         if machine.start_at:
             problems.add(f"{machine.path}.StartAt", f"there is no state {shown(machine.start_at)}")
         return
-    if None not in machine.states.values():
+    if is_whole:
         _check_ways(machine, problems)
 
 

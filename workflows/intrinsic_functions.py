@@ -75,7 +75,9 @@ def _natural(value: Any) -> str:
 
 
 def _string_to_json(_: Source, text: Any) -> Any:
-    return json.loads(_string(text), parse_constant=_refused, parse_float=_finite)
+    value = json.loads(_string(text), parse_constant=_refused, parse_float=_finite)
+    _as_json(value).encode()  # half a surrogate pair may be written as an escape, and can't be stored
+    return value
 
 
 def _json_to_string(_: Source, value: Any) -> str:
@@ -122,7 +124,10 @@ def _array_length(_: Source, values: Any) -> int:
 
 
 def _array_unique(_: Source, values: Any) -> list[Any]:
-    return list({_key(one): one for one in reversed(_list(values))}.values())[::-1]
+    first: dict[str, Any] = {}
+    for one in _list(values):
+        first.setdefault(_key(one), one)
+    return list(first.values())
 
 
 def _base64_encode(_: Source, text: Any) -> str:

@@ -19,7 +19,7 @@ MAX_CHARS: Final = 10_000
 MAX_DEPTH: Final = 10
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.]+(?=\()")
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?(?=[\s,)])")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,15})?(?:[eE][+-]?[0-9]{1,2})?(?=[\s,)])")
 _WORD: Final = re.compile(r"(?:true|false|null)(?=[\s,)])")
 _STRING: Final = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _SPACE: Final = re.compile(r"\s*")
@@ -101,7 +101,7 @@ class _Reader:
         call = self._call(depth=1)
         self._skip_space()
         if self._at != len(self._text):
-            raise self._unexpected()
+            raise self._unexpected("the end")
         return call
 
     def _call(self, depth: int) -> _Call:
@@ -139,7 +139,7 @@ class _Reader:
             return _Literal(int(number) if number.lstrip("-").isdigit() else float(number))
         if _NAME.match(self._text, self._at):
             return self._call(depth + 1)
-        raise self._unexpected()
+        raise self._unexpected("an argument (a path, 'text', a number, true, false, null, a call)")
 
     def _path(self) -> _Path:
         """To the comma or bracket that is not the path's own."""
@@ -185,7 +185,7 @@ class _Reader:
     def _skip_space(self) -> None:
         self._take(_SPACE)
 
-    def _unexpected(self, wanted: str = "something else") -> IntrinsicInvalid:
+    def _unexpected(self, wanted: str) -> IntrinsicInvalid:
         rest = self._text[self._at : self._at + 40]
         return IntrinsicInvalid(f"{wanted} has to be where '{rest}' is" if rest else f"{wanted} is missing at the end")
 

@@ -162,7 +162,6 @@ def test_what_may_lead_to_several_values_is_no_reference_path(path: str) -> None
         "$[?length(@.a) > 1]",
         "$.a.length()",
         "$" + ".a" * 500,
-        "$[?" + "(" * 400 + "@.a" + ")" * 400 + "]",
     ],
 )
 def test_what_is_refused_when_a_definition_is_read(path: str) -> None:
