@@ -115,11 +115,11 @@ def find(path: str, scope: Scope) -> Any:
     if parts is not None:
         return _walked(source, parts)
     compiled = _compiled(_of_one_dollar(path))
-    scope.work.spend(source, PATH_WEIGHT)
-    values = _values(compiled, source)
-    if not compiled.singular_query():
-        return values
-    return values[0] if values else ABSENT
+    if compiled.singular_query():
+        values = _values(compiled, source)
+        return values[0] if values else ABSENT
+    scope.work.spend(source, PATH_WEIGHT * max(1, _comparisons(compiled)))
+    return _values(compiled, source)
 
 
 def is_definite(path: str) -> bool:
@@ -194,6 +194,16 @@ def _check_cost(compiled: jsonpath.JSONPath) -> None:
                 _check_filter(selector.expression)
     if filters > MAX_FILTERS:
         raise PathInvalid(f"a path may have {MAX_FILTERS} filters")
+
+
+def _comparisons(compiled: jsonpath.JSONPath) -> int:
+    """What each value that is looked at is compared with, in all of the path's filters."""
+    selectors = (selector for segment in compiled.segments for selector in segment.selectors)
+    return sum(_queries(one.expression) for one in selectors if isinstance(one, Filter))
+
+
+def _queries(expression: BaseExpression) -> int:
+    return isinstance(expression, FilterQuery) + sum(_queries(child) for child in expression.children())
 
 
 def _check_union(selectors: Iterable[JSONPathSelector]) -> None:

@@ -19,7 +19,8 @@ MAX_BYTES: Final = 6 * 1024 * 1024
 MAX_WORK_BYTES: Final = 64 * 1024 * 1024
 """Of what is looked at for one field."""
 PATH_WEIGHT: Final = 8
-"""Of a path that is no Reference Path: it makes a node of each value that it looks at."""
+"""Of a path that may lead to several values, for each of its comparisons: it makes a node of each value that it looks
+at. So the most that a field can cost is some ten seconds."""
 
 
 class Allowance:

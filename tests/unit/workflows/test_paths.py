@@ -211,6 +211,15 @@ def test_what_paths_look_at_is_bounded_for_all_paths_of_a_field() -> None:
     assert failed.value.error == DATA_LIMIT
 
 
+def test_each_comparison_of_a_filter_counts() -> None:
+    data = [1] * 300_000
+    assert paths.read("$[?@.a == 1]", Scope(data, {})) == []
+    assert paths.read("$[-1]", Scope(data * 10, {})) == 1, "one value is no work"
+    with pytest.raises(Failure) as failed:
+        paths.read("$[?@.a == 1" + " || @.b == 2" * 50 + "]", Scope(data, {}))
+    assert failed.value.error == DATA_LIMIT
+
+
 @pytest.mark.parametrize(
     ("path", "data", "result"),
     [
