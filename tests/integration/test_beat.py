@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +14,7 @@ from celery import Celery
 from django.db import OperationalError, ProgrammingError
 from django_celery_beat.models import PeriodicTask
 
+from nimbus_project.config import ROOT
 from nimbus_project.core.queue import CLOCK, QUEUES, Task
 from nimbus_project.core.redis import connection
 from tests.integration.plane import in_threads
@@ -150,3 +153,11 @@ def test_a_queue_that_is_away_is_told_once_and_costs_no_tick(
     assert said(caplog) == {"nobody is told that time passes: Redis is away": 1}
     assert connection().llen(CLOCK) == 0
     wait_until(lambda: scheduler.tick() >= 0 and connection().llen(CLOCK) > 0, 30, "a message of the clock")
+
+
+def test_neither_beat_nor_a_worker_has_the_pages_of_the_web_in_memory() -> None:
+    """Django's checks, which Celery runs before it has anything to do, would import them all."""
+    ready = "import sys; from workers.celery import app; app.loader.import_default_modules()"
+    asks = [sys.executable, "-c", f"{ready}; print('nimbus_project.urls' in sys.modules)"]
+    found = subprocess.run(asks, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.split() == ["False"]
