@@ -121,6 +121,13 @@ class Door:
             limits.append((f"key:{key.prefix}", self._key_limit))
         return Recognised(principal, key, tuple((subject, limit) for subject, limit in limits if limit))
 
+    def stranger(self, scope: Scope, *more: tuple[str, int]) -> Recognised:
+        """As `admit_stranger`, without counting. `more`: subjects with limits of their own that count it too."""
+        address = self.address(scope)
+        limits = ((f"address:{address}", self._limit_of(address)), *more)
+        principal = Principal(role=NOBODY.role, address=address)
+        return Recognised(principal, None, tuple(pair for pair in limits if pair[1]))
+
     def spend(self, who: Recognised, now: float) -> tuple[Standing | None] | None:
         """Count one request of who was recognised, in memory. None when that takes a question to Redis, or is refused:
         nothing is counted then."""

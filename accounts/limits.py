@@ -84,6 +84,14 @@ class Standing:
             (b"x-ratelimit-reset", b"%d" % self.reset_sec),
         ]
 
+    def lines(self) -> bytes:
+        """As `headers`, the way they are sent."""
+        return b"x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n" % (
+            self.limit,
+            self.remaining,
+            self.reset_sec,
+        )
+
 
 @dataclass(slots=True)
 class _Lease:

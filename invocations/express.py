@@ -12,27 +12,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 from accounts.door import Door, Recognised
-from accounts.limits import Standing
-from accounts.principal import Principal
 from accounts.rights import Right
 from functions import directory
-from functions.directory import LiveFunction
-from invocations import daily
-from invocations.calls import CallDesk
-from invocations.direct import Waiting
-from invocations.record import CallMessage
-from invocations.services import NewInvocation
+from invocations import hot
+from invocations.dispatch import UNKNOWN_BODY_BYTES, Dispatch, ExpressCall, Reply
+from invocations.models import TriggerType
+from invocations.record import RunRecord
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
-from nimbus_project.core.http import Scope, guard
-from nimbus_project.core.ids import new_id
+from nimbus_project.core.http import HttpAnswer, Scope, error_answer, guard
 from nimbus_project.core.parsers import parse_json
 
 _BEFORE, _AFTER = b"/api/v1/functions/", b"/invoke"
-UNKNOWN_BODY_BYTES = 64 * 1024
-"""As much as uvicorn takes in before anybody has asked for it."""
 # A request with one of these is not plain.
 _SPECIAL = frozenset(
     {
@@ -52,45 +46,31 @@ class Habit:
     who: Recognised | None = None
 
 
-@dataclass(slots=True)
-class Sent:
-    """A call on its way, with what is needed to go on should its worker not take it."""
-
-    request_id: str
-    standing: Standing | None
-    message: CallMessage
-    event: bytes
-    timeout_sec: int
-
-
-@dataclass(slots=True)
-class Limited:
-    """A call that was let in, and that the desk must still count before it is sent."""
-
-    request_id: str
-    standing: Standing | None
-    new: NewInvocation
-    principal: Principal
-
-
-def may_be_plain(url: bytes) -> bool:
+def may_be_plain(method: bytes, url: bytes) -> bool:
     """Whether the address is `POST`ed to for an invoke, and says nothing more."""
-    return url.startswith(_BEFORE) and url.endswith(_AFTER) and b"%" not in url and b"?" not in url
+    return (
+        url.startswith(_BEFORE) and url.endswith(_AFTER) and method == b"POST" and b"%" not in url and b"?" not in url
+    )
 
 
 class Express:
     """One per web process."""
 
-    def __init__(self, settings: Config, desk: CallDesk, door: Door, hosts: frozenset[str]) -> None:
-        self.desk = desk
+    def __init__(self, settings: Config, dispatch: Dispatch, door: Door, hosts: frozenset[str]) -> None:
+        self._dispatch = dispatch
         self._door = door
         self._hosts = hosts
         self._max_event_bytes = settings.max_event_bytes
-        self._wait_ms = settings.queue_wait_sec * 1000
 
-    def takes(self, scope: Scope, url: bytes, habit: Habit) -> bool:
-        """A first look, before the body is there: a large one is kept here only of a sender who is known, on this
-        connection or by the key that is shown, for whoever has no key has no right to our memory."""
+    def new_habit(self) -> Habit:
+        return Habit()
+
+    def takes(self, scope: Scope, method: bytes, url: bytes, habit: object) -> bool:
+        """A large body is kept here only of a sender who is known, on this connection or by the key that is shown, for
+        whoever has no key has no right to our memory."""
+        if not may_be_plain(method, url):
+            return False
+        habit = cast(Habit, habit)
         headers = scope["headers"]
         if habit.who is not None and headers == habit.headers:
             return True
@@ -107,48 +87,27 @@ class Express:
         # Else a connection that sends nothing but large events would never be known.
         return habit.who is not None or self._learn(scope, url, habit) is not None
 
-    def begin(self, scope: Scope, url: bytes, event: bytes, habit: Habit, waiting: Waiting) -> Sent | Limited | None:
-        """Send it on; `waiting` gets the record, `direct.Busy` or `direct.WorkerLost`. Limited: not sent yet. None: not
-        plain after all, and nothing was counted or sent."""
+    def begin(self, scope: Scope, method: bytes, url: bytes, body: bytes, habit: object, call: ExpressCall) -> bool:
+        habit = cast(Habit, habit)
         now = time.time()
         who = habit.who
         if who is None or url != habit.url or scope["headers"] != habit.headers:
             who = self._learn(scope, url, habit)
         if who is None or not who.still_holds(now):
             habit.who = None
-            return None
+            return False
         function = directory.known_to(who.principal, habit.reference)
-        if function is None or not function.invokable or function.schemas:
-            return None
-        a_day = daily.limit_of(function.owner_id)
-        if a_day is None or not self.desk.has_room:
-            return None
-        link = self.desk.lane.first(function.id, function.version)
-        if link is None or not _is_json(event):
-            return None
+        if function is None or function.schemas:
+            return False
+        link = self._dispatch.link_for(function)
+        if link is None or not _is_json(body):
+            return False
         counted = self._door.spend(who, now)
         if counted is None:
-            return None
-        if a_day or function.max_concurrency:
-            return _limited(function, event, counted[0], who.principal)
-        run_id = str(new_id())
-        message = CallMessage(
-            id=run_id,
-            request_id=run_id,
-            function_id=function.id,
-            function_name=function.name,
-            runtime=function.runtime,
-            version=function.version,
-            created_ms=now * 1000,
-            start_before_ms=now * 1000 + self._wait_ms,
-            reply_to=self.desk.web_id,
-            owner_id=function.owner_id,
-            caller_id=who.principal.user_id,
-            generation=function.generation,
-        )
-        event = event or b"{}"
-        link.send_for(waiting, message.to_head(), event, self.desk.give_up_at(function.timeout_sec))
-        return Sent(run_id, counted[0], message, event, function.timeout_sec)
+            return False
+        call.teller, call.standing = TELLER, counted[0]
+        self._dispatch.send(call, link, function, body or b"{}", who.principal, now, _TRIGGER)
+        return True
 
     def _learn(self, scope: Scope, url: bytes, habit: Habit) -> Recognised | None:
         """Who sends such requests, and what they call."""
@@ -167,10 +126,31 @@ class Express:
         return who
 
 
-def _limited(function: LiveFunction, event: bytes, standing: Standing | None, principal: Principal) -> Limited:
-    run_id = new_id()
-    new = NewInvocation(function=function, event=event or b"{}", request_id=str(run_id), id=run_id)
-    return Limited(new.request_id, standing, new, principal)
+class _Teller:
+    """As `hot.invoke`."""
+
+    def ended(self, call: ExpressCall, run: RunRecord) -> Reply:
+        return _reply(call, hot.answer_of(run))
+
+    def refused(self, call: ExpressCall, error: NimbusError) -> Reply:
+        return _reply(call, error_answer(error, call.request_id))
+
+
+TELLER = _Teller()
+_TRIGGER = str(TriggerType.HTTP)
+
+
+def _reply(call: ExpressCall, answer: HttpAnswer) -> Reply:
+    lines = b"content-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
+        answer.content_type,
+        len(answer.body),
+        call.request_id.encode(),
+    )
+    if answer.headers:
+        lines += b"".join([b"%b: %b\r\n" % pair for pair in answer.headers])
+    if call.standing is not None:
+        lines += call.standing.lines()
+    return Reply(answer.status, lines, answer.body)
 
 
 def _is_json(event: bytes) -> bool:

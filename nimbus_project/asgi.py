@@ -43,8 +43,11 @@ from accounts.permissions import right_for  # isort: skip
 from accounts.rights import Right  # isort: skip
 from invocations import hot, live  # isort: skip
 from invocations.calls import DESK, CallDesk  # isort: skip
+from invocations.dispatch import Dispatch, Way  # isort: skip
 from invocations.express import Express  # isort: skip
 from triggers import hot_events  # isort: skip
+from triggers.express_routes import ExpressRoutes  # isort: skip
+from triggers.express_webhooks import ExpressWebhooks  # isort: skip
 from triggers.outside import Asked, Outside  # isort: skip
 
 Handler = Callable[[HttpRequest, CallDesk], Awaitable[HttpAnswer | AsgiApp]]
@@ -85,8 +88,8 @@ class Entrance:
         self._desk: CallDesk | None = None
         self._door: Door | None = None
         self._outside: Outside | None = None
-        self.express: Express
-        """There once it has started."""
+        self.ways: tuple[Way, ...] = ()
+        """Those past uvicorn's own path, once it has started."""
         named = frozenset(filter(None, config().allowed_hosts.lower().split(",")))
         self._hosts = LOOPBACK_HOSTS | named | config().route_host_names
 
@@ -115,7 +118,17 @@ class Entrance:
         await self._desk.start()
         self._door = Door(config(), self._desk.in_thread)
         self._outside = Outside(config(), self._desk, self._door)
-        self.express = Express(config(), self._desk, self._door, self._hosts)
+        dispatch, door, outside = Dispatch(config(), self._desk), self._door, self._outside
+        self.ways = (
+            Express(config(), dispatch, door, self._hosts),
+            ExpressWebhooks(config(), dispatch, door, outside.gate),
+            ExpressRoutes(config(), dispatch, door, outside, self._hosts),
+        )
+
+    @property
+    def desk(self) -> CallDesk:
+        assert self._desk is not None, "the server must run the lifespan protocol"
+        return self._desk
 
     async def stop(self) -> None:
         if self._desk is not None and self._door is not None and self._outside is not None:

@@ -10,6 +10,7 @@ from functions.directory import LiveFunction
 from functions.errors import FunctionNotFound
 from invocations import answer
 from invocations.calls import CallDesk
+from invocations.dispatch import Reply
 from invocations.outcome import Status
 from invocations.record import RunRecord
 from nimbus_project.config import config
@@ -63,15 +64,23 @@ class Answer:
 
 def from_http(made: HttpAnswer, request: HttpRequest) -> Answer:
     """An answer of the platform's own."""
-    passed = Passed(made.status, ((b"content-type", made.content_type), *made.headers), made.body)
-    return Answer(passed, request.request_id, request.method == "HEAD")
+    return Answer(_passed(made), request.request_id, request.method == "HEAD")
+
+
+def _passed(made: HttpAnswer) -> Passed:
+    return Passed(made.status, ((b"content-type", made.content_type), *made.headers), made.body)
 
 
 def refusal(error: NimbusError, request: HttpRequest) -> Answer:
-    made = error_answer(error, request.request_id)
+    return Answer(refused(error, request.request_id), request.request_id, request.method == "HEAD")
+
+
+def refused(error: NimbusError, request_id: str) -> Passed:
+    """What a stranger is told instead of the function's answer."""
+    made = error_answer(error, request_id)
     if isinstance(error, Refused):
         made = replace(made, headers=(*made.headers, *error.standing.headers()))
-    return from_http(made, request)
+    return _passed(made)
 
 
 def not_allowed(request: HttpRequest, allowed: str) -> Answer:
@@ -82,7 +91,12 @@ def not_allowed(request: HttpRequest, allowed: str) -> Answer:
 
 
 def answer_of(run: RunRecord, request: HttpRequest) -> Answer:
-    """The function's. Raises NimbusError where it has given none; strangers don't hear why, the log has it."""
+    """The function's. Raises as `passed_of`."""
+    return Answer(passed_of(run), request.request_id, request.method == "HEAD")
+
+
+def passed_of(run: RunRecord) -> Passed:
+    """The function's answer. Raises NimbusError where it has given none; strangers don't hear why, the log has it."""
     if error := answer.platform_error(run):
         raise error
     if run.status == Status.TIMEOUT:
@@ -90,10 +104,23 @@ def answer_of(run: RunRecord, request: HttpRequest) -> Answer:
     if run.status != Status.SUCCESS:
         raise FunctionFailed("The function failed. Its log has the details under this request id.")
     try:
-        passed = passed_through(run.output or b"null")
+        return passed_through(run.output or b"null")
     except BadAnswer as bad:
         raise BadFunctionAnswer(f"The function's answer can't be sent: {bad}") from bad
-    return Answer(passed, request.request_id, request.method == "HEAD")
+
+
+def reply_of(passed: Passed, request_id: str) -> Reply:
+    """As `Answer` sends it, in one piece."""
+    lines = [b"%b: %b\r\n" % pair for pair in passed.headers]
+    lines.append(b"x-request-id: %b\r\n" % request_id.encode())
+    body = passed.body
+    if passed.has_body:
+        lines.append(b"content-length: %d\r\n" % len(body))
+    elif passed.status == 205:
+        # It has an end all the same (RFC 9110, 15.3.6), which uvicorn says so.
+        lines.append(b"transfer-encoding: chunked\r\n")
+        body = b"0\r\n\r\n"
+    return Reply(passed.status, b"".join(lines), body)
 
 
 async def function_of(function_id: str, desk: CallDesk) -> LiveFunction:
@@ -104,8 +131,11 @@ async def function_of(function_id: str, desk: CallDesk) -> LiveFunction:
         raise NotFound("There is nothing at this address.") from error
 
 
-def out_of_service(error: FunctionNotActive) -> NimbusError:
-    """A sender is to come again; what has to be done about it is the owner's business."""
+def told(error: NimbusError) -> NimbusError:
+    """What a sender hears of it: of a function out of service to come again, for what has to be done about it is the
+    owner's business."""
+    if not isinstance(error, FunctionNotActive):
+        return error
     return Unavailable("This is out of service right now. Try again later.", code=error.error_code)
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from uuid import UUID
-
-from django.utils import timezone
 
 from accounts import addresses
 from accounts.principal import EMBEDDED, acting_as
@@ -18,12 +15,11 @@ from invocations import hops, services
 from invocations.models import TriggerType
 from invocations.services import NewInvocation
 from nimbus_project.config import config
-from nimbus_project.core.errors import Forbidden, FunctionNotActive, InvalidRequest, NimbusError, NotFound
+from nimbus_project.core.errors import Forbidden, InvalidRequest, NimbusError, NotFound
 from nimbus_project.core.http import HttpRequest, json_answer
 from nimbus_project.core.metrics import WEBHOOK_REQUESTS
-from triggers import deliveries, signing, webhook_directory
+from triggers import signing, webhook_directory
 from triggers.cors import allows, preflight, with_cors
-from triggers.deliveries import Noted
 from triggers.errors import DeliveryReplayed, SignatureRefused
 from triggers.gate import (
     Answer,
@@ -33,14 +29,15 @@ from triggers.gate import (
     from_http,
     function_of,
     not_allowed,
-    out_of_service,
     own_id,
     refusal,
+    told,
 )
-from triggers.http_answers import Passed
-from triggers.http_events import CREDENTIALS, route_event, webhook_event
+from triggers.http_answers import Pairs, Passed
+from triggers.http_events import CREDENTIALS, RawHeaders, RouteFrame, route_frame, webhook_event
+from triggers.receipt import Receipt
 from triggers.route_table import Match, Route, allowed, choose
-from triggers.signing import Scheme, Verdict
+from triggers.signing import Scheme
 from triggers.webhook_directory import LiveWebhook
 
 MAX_SESSION_KEY = 256
@@ -63,7 +60,8 @@ async def webhook(request: HttpRequest, gate: Gate) -> Answer:
         return refusal(error, request)
     # Let in by its own key: what follows is the platform's doing, on the function's account.
     with acting_as(EMBEDDED):
-        return await _Delivery(request, live, gate).answer()
+        receipt = Receipt(live, request.request_id, gate.door.address(request.scope))
+        return await _Delivery(request, live, gate, receipt).answer()
 
 
 @dataclass(slots=True)
@@ -73,54 +71,34 @@ class _Delivery:
     request: HttpRequest
     live: LiveWebhook
     gate: Gate
-    function_name: str = ""
-    verdict: Verdict = Verdict()  # noqa: RUF009  immutable
-    size_bytes: int = 0
-    invocation_id: UUID | None = None
+    receipt: Receipt
 
     async def answer(self) -> Answer:
-        began, received_at, code = time.perf_counter(), timezone.now(), ""
+        code = ""
         try:
             answer = await self._checked()
-        except FunctionNotActive as error:
-            answer, code = refusal(out_of_service(error), self.request), error.error_code
         except NimbusError as error:
-            answer, code = refusal(error, self.request), error.error_code
-        outcome = code or ("accepted" if self.live.is_async else "answered")
-        WEBHOOK_REQUESTS.labels(self.function_name, outcome).inc()
-        noted = Noted(
-            function_id=UUID(self.live.function_id),
-            invocation_id=self.invocation_id,
-            delivery_id=self.verdict.delivery_id,
-            http_status=answer.status,
-            code=str(self.verdict.problem or code),
-            request_id=self.request.request_id,
-            address=self.gate.door.address(self.request.scope)[:64],
-            size_bytes=self.size_bytes,
-            duration_ms=(time.perf_counter() - began) * 1000,
-            received_at=received_at,
-        )
-        deliveries.note(noted)
+            answer, code = refusal(told(error), self.request), error.error_code
+        self.receipt.close(answer.status, code)
         return answer
 
     async def _checked(self) -> Answer:
         """In this order, so that a request costs no more than it has shown to be worth: who, how often, how much, and
         only then what it says."""
-        live, gate = self.live, self.gate
+        live, gate, receipt = self.live, self.gate, self.receipt
         function = await function_of(live.function_id, gate.desk)
-        self.function_name = function.name
-        address = gate.door.address(self.request.scope)
-        if live.networks and not addresses.is_within(address, live.networks):
+        receipt.function_name = function.name
+        if live.networks and not addresses.is_within(receipt.address, live.networks):
             raise Forbidden("This address may not call here.", code="address_not_allowed")
         await gate.door.count("webhook", live.function_id, live.rate_limit_per_min)
         body = await self.request.body(config().max_event_bytes)
-        self.size_bytes = len(body)
-        self.verdict = signing.verify(live.signature, self.request.raw_headers, body, time.time())
-        if self.verdict.problem is not None:
+        receipt.size_bytes = len(body)
+        receipt.verdict = verdict = signing.verify(live.signature, self.request.raw_headers, body, time.time())
+        if verdict.problem is not None:
             raise SignatureRefused("The signature is missing or wrong. The function's log of deliveries says more.")
-        marks = self.verdict.marks
-        if not await gate.replays.take(live.function_id, marks, self.verdict.marks_sec):
-            raise DeliveryReplayed("This delivery has been here before.")
+        marks = verdict.marks
+        if not await gate.replays.take(live.function_id, marks, verdict.marks_sec):
+            raise seen_before()
         is_taken = False
         try:
             answer = await self._called(function, body)
@@ -133,13 +111,7 @@ class _Delivery:
     async def _called(self, function: LiveFunction, body: bytes) -> Answer:
         request, desk = self.request, self.gate.desk
         version, alias, session_key = await self._chosen(function)
-        event = webhook_event(
-            request.scope["headers"],
-            request.scope["query_string"],
-            body,
-            # Whoever checks signatures in the code needs the bytes; where they were checked here nobody does.
-            raw_json=self.live.signature.scheme is Scheme.NONE,
-        )
+        event = event_of(self.live, request.scope["headers"], request.scope["query_string"], body)
         new = NewInvocation(
             function=function,
             event=checked_size(event),
@@ -153,14 +125,13 @@ class _Delivery:
         )
         if self.live.is_async:
             row = await desk.in_thread(services.submit, new)
-            self.invocation_id = row.pk
+            self.receipt.invocation_id = row.pk
             shape = {"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}
             return from_http(json_answer(shape, status=202), request)
         run = await desk.call(new)
-        self.invocation_id = new.id
+        self.receipt.invocation_id = new.id
         answer = answer_of(run, request)
-        # Nobody looks at it in a browser; should somebody be made to, it is no page of this host.
-        return answer.with_headers((*answer.passed.headers, (b"content-security-policy", b"sandbox")))
+        return answer.with_headers(no_page(answer.passed.headers))
 
     async def _chosen(self, function: LiveFunction) -> tuple[int | None, str, str]:
         """Version, alias and session key that the query asks for, as at `/invoke`."""
@@ -180,6 +151,21 @@ class _Delivery:
         if int(number) not in function.timeouts:
             await self.gate.desk.in_thread(directory.check_version, function, int(number))
         return int(number), "", session_key
+
+
+def event_of(live: LiveWebhook, headers: RawHeaders, query_string: bytes, body: bytes) -> bytes:
+    """What the function hears."""
+    # Whoever checks signatures in the code needs the bytes; where they were checked here nobody does.
+    return webhook_event(headers, query_string, body, raw_json=live.signature.scheme is Scheme.NONE)
+
+
+def no_page(headers: Pairs) -> Pairs:
+    """Nobody looks at an answer in a browser; should somebody be made to, it is no page of this host."""
+    return (*headers, (b"content-security-policy", b"sandbox"))
+
+
+def seen_before() -> DeliveryReplayed:
+    return DeliveryReplayed("This delivery has been here before.")
 
 
 # -- custom routes
@@ -216,10 +202,8 @@ async def route(request: HttpRequest, routes: list[Route], gate: Gate) -> Answer
         return not_allowed(request, ", ".join(allowed(routes)))
     try:
         answer = await _call_route(request, match, gate)
-    except FunctionNotActive as error:
-        answer = refusal(out_of_service(error), request)
     except NimbusError as error:
-        answer = refusal(error, request)
+        answer = refusal(told(error), request)
     if cors := match.route.cors:
         # Refusals too: a page that may call must also be able to read why it was refused.
         answer = answer.with_headers(with_cors(answer.passed.headers, cors, origin))
@@ -251,23 +235,28 @@ async def _call_route(request: HttpRequest, match: Match, gate: Gate) -> Answer:
         return await _run_route(request, match, gate)
 
 
-async def _run_route(request: HttpRequest, match: Match, gate: Gate) -> Answer:
-    function = await function_of(match.route.function_id, gate.desk)
-    body = await request.body(config().max_event_bytes)
-    event = route_event(
+def frame_of(match: Match, method: str, path: str, headers: RawHeaders, query_string: bytes) -> RouteFrame:
+    """What the function hears of a request but for its body."""
+    return route_frame(
         # The code of a GET need not know of HEAD.
-        "GET" if request.method == "HEAD" and "HEAD" not in match.route.methods else request.method,
-        request.scope["path"],
+        "GET" if method == "HEAD" and "HEAD" not in match.route.methods else method,
+        path,
         match.parameters,
-        request.scope["headers"],
-        request.scope["query_string"],
-        body,
+        headers,
+        query_string,
         # What let the caller in is between it and the platform.
         hidden=CREDENTIALS if match.route.needs_key else frozenset(),
     )
+
+
+async def _run_route(request: HttpRequest, match: Match, gate: Gate) -> Answer:
+    function = await function_of(match.route.function_id, gate.desk)
+    body = await request.body(config().max_event_bytes)
+    scope = request.scope
+    frame = frame_of(match, request.method, scope["path"], scope["headers"], scope["query_string"])
     new = NewInvocation(
         function=function,
-        event=checked_size(event),
+        event=checked_size(frame.event(body)),
         request_id=request.request_id,
         id=own_id(request),
         trigger_type=TriggerType.ROUTE,

@@ -19,6 +19,7 @@ from nimbus_project.core.errors import NimbusError, NotFound
 from nimbus_project.core.http import HttpRequest, Receive, Scope, host_name
 from triggers import deliveries, hot, routes
 from triggers.gate import Answer, Gate, refusal
+from triggers.http_answers import Pairs
 from triggers.route_table import Route, RouteTable
 
 _WEBHOOK = "/webhook/"
@@ -46,7 +47,7 @@ class Outside:
 
     def __init__(self, config: Config, desk: CallDesk, door: Door) -> None:
         self._desk = desk
-        self._gate = Gate(desk, door)
+        self.gate = Gate(desk, door)
         self._hosts = config.route_host_names
         self._sandboxes = config.keys_required and not self._hosts
         self._reserved = reserved()
@@ -57,35 +58,49 @@ class Outside:
         self._writer.cancel()
         await asyncio.gather(self._writer, return_exceptions=True)
         await asyncio.gather(self._desk.in_thread(deliveries.flush), return_exceptions=True)
-        await self._gate.close()
+        await self.gate.close()
 
     async def asked(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str) -> Asked | None:
         """What a request is for, or None for the API, the console and all else that Django answers."""
         path: str = scope["path"]
         if path.startswith(_WEBHOOK):
             return Asked(HttpRequest(scope, receive, request_id, (path[len(_WEBHOOK) :],)), is_webhook=True)
-        is_route_host = bool(self._hosts) and _host(headers) in self._hosts
-        if self._hosts and not is_route_host:
+        if not self._has_routes(headers):
             return None
-        is_reserved = path == "/" or path[1:].partition("/")[0] in self._reserved
-        found = [] if is_reserved else (await self._table()).matches(path)
-        return Asked(HttpRequest(scope, receive, request_id), found) if found or is_route_host else None
+        found = [] if self._is_reserved(path) else (await self._table()).matches(path)
+        return Asked(HttpRequest(scope, receive, request_id), found) if found or self._hosts else None
+
+    def known_routes(self, path: str, headers: dict[bytes, bytes]) -> list[Route]:
+        """Those that match the path, from memory: none too when they have to be loaded."""
+        table = routes.known()
+        if table is None or self._is_reserved(path) or not self._has_routes(headers):
+            return []
+        return table.matches(path)
+
+    def _has_routes(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether this host may have any."""
+        return not self._hosts or _host(headers) in self._hosts
+
+    def _is_reserved(self, path: str) -> bool:
+        return path == "/" or path[1:].partition("/")[0] in self._reserved
 
     async def answer(self, asked: Asked) -> Answer:
         """Never raises NimbusError."""
         request = asked.request
         try:
             if asked.is_webhook:
-                await self._gate.door.admit_stranger(request.scope)
-                return await hot.webhook(request, self._gate)
+                await self.gate.door.admit_stranger(request.scope)
+                return await hot.webhook(request, self.gate)
             if not asked.routes:
                 raise NotFound("There is nothing at this address.")
         except NimbusError as error:
             return refusal(error, request)
-        answer = await hot.route(request, asked.routes, self._gate)
-        if self._sandboxes:
-            return answer.with_headers((*answer.passed.headers, (b"content-security-policy", _SANDBOX)))
-        return answer
+        answer = await hot.route(request, asked.routes, self.gate)
+        return answer.with_headers(self.sandboxed(answer.passed.headers))
+
+    def sandboxed(self, headers: Pairs) -> Pairs:
+        """Those of a route's answer, with what keeps its page apart."""
+        return (*headers, (b"content-security-policy", _SANDBOX)) if self._sandboxes else headers
 
     async def _table(self) -> RouteTable:
         if (table := routes.known()) is not None:

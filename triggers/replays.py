@@ -4,12 +4,12 @@ processes, that expire when the signature's own time would refuse it anyway."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from nimbus_project.core.errors import Unavailable
+from nimbus_project.core.errors import NimbusError, Unavailable
 from nimbus_project.core.redis import DELIVERED
 
 TOGETHER = 64
@@ -32,7 +32,8 @@ for at = 1, #ARGV, 2 do
 end
 return taken
 """
-_Asked = tuple[list[str], int, asyncio.Future[bool]]
+Told = Callable[[bool | NimbusError], None]
+_Asked = tuple[list[str], int, Told]
 
 
 class Replays:
@@ -51,10 +52,23 @@ class Replays:
         if not marks or seconds <= 0:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(([_key(scope, mark) for mark in marks], seconds, answer))
+
+        def told(taken: bool | NimbusError) -> None:
+            if answer.done():
+                return  # who asked has gone
+            if isinstance(taken, NimbusError):
+                answer.set_exception(taken)
+            else:
+                answer.set_result(taken)
+
+        self.ask(scope, marks, seconds, told)
+        return await answer
+
+    def ask(self, scope: str, marks: Sequence[str], seconds: int, told: Told) -> None:
+        """As `take`, of marks that there are; `told` gets the answer, or Unavailable. It must not raise."""
+        self._waiting.append(([_key(scope, mark) for mark in marks], seconds, told))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
-        return await answer
 
     async def _ask(self) -> None:
         try:
@@ -83,15 +97,13 @@ class Replays:
 
 
 def _tell(asked: Sequence[_Asked], taken: list[bool] | Exception) -> None:
-    for number, (_, _, answer) in enumerate(asked):
-        if answer.done():
-            continue  # who asked has gone
+    for number, (_, _, told) in enumerate(asked):
         if isinstance(taken, Exception):
             away = Unavailable("Replays can't be told apart while Redis is away. Try again.")
             away.__cause__ = taken
-            answer.set_exception(away)
+            told(away)
         else:
-            answer.set_result(taken[number])
+            told(taken[number])
 
 
 def _key(scope: str, mark: str) -> str:

@@ -354,7 +354,7 @@ class Taken:
 
         def counted(express: Express, *given: Any) -> Any:
             sent = begin(express, *given)
-            self.count += sent is not None
+            self.count += sent
             return sent
 
         patch.setattr(Express, "begin", counted)

@@ -23,15 +23,15 @@ class Application:
     """Notes which way a request came."""
 
     def __init__(self) -> None:
-        self.ways: list[str] = []
-        self.express = SimpleNamespace(takes=lambda *_: True, begin=self._begin)
+        self.took: list[str] = []
+        self.ways = (SimpleNamespace(new_habit=object, takes=lambda *_: True, begin=self._begin),)
 
-    def _begin(self, *_: Any) -> object:
-        self.ways.append("express")
-        return object()
+    def _begin(self, *_: Any) -> bool:
+        self.took.append("express")
+        return True
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.ways.append("asgi")
+        self.took.append("asgi")
 
 
 class Wire(asyncio.Transport):
@@ -77,4 +77,4 @@ def test_the_express_way_is_for_who_reads(before: Callable[[ExpressProtocol], An
         await asyncio.gather(*protocol.tasks)
 
     asyncio.run(ask())
-    assert app.ways == [way]
+    assert app.took == [way]

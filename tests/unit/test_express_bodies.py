@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from accounts.door import Door, Recognised
-from invocations.express import UNKNOWN_BODY_BYTES, Express, Habit
+from invocations.dispatch import UNKNOWN_BODY_BYTES
+from invocations.express import Express, Habit
 from nimbus_project.config import Config
 
 HOST = (b"host", b"localhost:8080")
@@ -30,7 +31,7 @@ def express() -> Express:
 
 
 def takes(express: Express, sent: list[tuple[bytes, bytes]], habit: Habit) -> bool:
-    return express.takes({"headers": sent}, b"/api/v1/functions/hello/invoke", habit)
+    return express.takes({"headers": sent}, b"POST", b"/api/v1/functions/hello/invoke", habit)
 
 
 @pytest.mark.parametrize(("length", "taken"), [(0, True), (UNKNOWN_BODY_BYTES, True), (UNKNOWN_BODY_BYTES + 1, False)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from triggers.cors import allows, preflight, with_cors
 from triggers.http_answers import MAX_HEADERS, BadAnswer, Passed, passed_through
-from triggers.http_events import headers_shape, query_shape, route_event, webhook_event
+from triggers.http_events import headers_shape, query_shape, route_frame, webhook_event
 
 JSON = b"application/json"
 
@@ -25,7 +25,7 @@ def webhook(body: bytes, content_type: bytes = JSON, *, raw_json: bool = False) 
 
 def route(body: bytes, content_type: bytes = b"", **more: Any) -> dict[str, Any]:
     headers = [(b"content-type", content_type)] if content_type else []
-    event: dict[str, Any] = orjson.loads(route_event("POST", "/a/7", {"id": "7"}, headers, b"x=1", body, **more))
+    event: dict[str, Any] = orjson.loads(route_frame("POST", "/a/7", {"id": "7"}, headers, b"x=1", **more).event(body))
     return event
 
 
@@ -125,7 +125,7 @@ def test_they_are_the_consoles() -> None:
 
 def test_headers_can_be_hidden() -> None:
     headers = [(b"authorization", b"Bearer nmb_x"), (b"accept", b"*/*")]
-    event = orjson.loads(route_event("GET", "/a", {}, headers, b"", b"", hidden=frozenset({b"authorization"})))
+    event = orjson.loads(route_frame("GET", "/a", {}, headers, b"", hidden=frozenset({b"authorization"})).event(b""))
     assert event["headers"] == {"accept": "*/*"}
 
 
