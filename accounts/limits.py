@@ -15,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import NamedTuple, cast
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -66,8 +66,7 @@ return {granted, math.max(0, tonumber(ARGV[1]) - used - granted), oldest + 61 - 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """Where a subject stands after a request."""
 
     allowed: bool
@@ -200,5 +199,6 @@ class Limiter:
 
 def tighter(one: Standing | None, other: Standing | None) -> Standing | None:
     """The one that will refuse first: what a client has to know."""
-    standings: list[Any] = [s for s in (one, other) if s is not None]
-    return min(standings, key=lambda s: s.remaining) if standings else None
+    if one is None or other is None:
+        return other if one is None else one
+    return other if other.remaining < one.remaining else one

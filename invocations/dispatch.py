@@ -19,7 +19,6 @@ from invocations.services import NewInvocation
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import Scope
-from nimbus_project.core.ids import new_id
 
 UNKNOWN_BODY_BYTES = 64 * 1024
 """As much as uvicorn takes in before anybody has asked for it."""
@@ -51,8 +50,8 @@ class ExpressCall:
     """One call, from its request to its answer: who waits for its record (`direct.Waiting`)."""
 
     teller: Teller
-    run_id: UUID
-    request_id = ""
+    request_id: str
+    """Also the invocation's."""
     standing: Standing | None = None
     """Of its sender, to be told with the answer."""
     message: CallMessage
@@ -120,19 +119,18 @@ class Dispatch:
     ) -> None:
         """Where Redis counts too (a quota of the day, `max_concurrency`) by the desk, else at once. Without a link, as
         if its worker were busy."""
-        if not call.request_id:
-            identify(call)
+        request_id = call.request_id
         if daily.limit_of(function.owner_id) or function.max_concurrency:
             new = NewInvocation(
                 function=function,
                 event=event,
-                request_id=call.request_id,
-                id=call.run_id,
+                request_id=request_id,
+                id=UUID(request_id),
                 trigger_type=trigger_type,
             )
             call.count(new, principal)
             return
-        request_id, now_ms = call.request_id, now * 1000
+        now_ms = now * 1000
         call.message = message = CallMessage(
             request_id,
             request_id,
@@ -153,9 +151,3 @@ class Dispatch:
             call.set_exception(Busy())
             return
         link.send_for(call, message.to_head(), event, self.desk.give_up_at(function.timeout_sec))
-
-
-def identify(call: ExpressCall) -> None:
-    """The invocation's id serves as the request's."""
-    call.run_id = new_id()
-    call.request_id = str(call.run_id)

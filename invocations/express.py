@@ -24,6 +24,7 @@ from invocations.record import RunRecord
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import HttpAnswer, Scope, error_answer, guard
+from nimbus_project.core.ids import new_id_text
 from nimbus_project.core.parsers import parse_json
 
 _BEFORE, _AFTER = b"/api/v1/functions/", b"/invoke"
@@ -105,7 +106,7 @@ class Express:
         counted = self._door.spend(who, now)
         if counted is None:
             return False
-        call.teller, call.standing = TELLER, counted[0]
+        call.request_id, call.teller, call.standing = new_id_text(), TELLER, counted[0]
         self._dispatch.send(call, link, function, body or b"{}", who.principal, now, _TRIGGER)
         return True
 

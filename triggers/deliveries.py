@@ -14,9 +14,11 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
+from typing import Any, cast
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 
 from accounts import audit
@@ -56,6 +58,9 @@ class Noted:
 
 
 _FIELDS = tuple(field.name for field in fields(Noted))
+_values = attrgetter(*_FIELDS)
+# What has no value is null: `redelivery_of`, which nobody delivers again here.
+_COPY = f"COPY {WebhookDelivery._meta.db_table} (id, {', '.join(_FIELDS)}) FROM STDIN"
 _Kind = tuple[UUID, bool]
 """Of which function; whether it was refused."""
 _waiting: dict[_Kind, deque[Noted]] = {}
@@ -94,9 +99,8 @@ def flush() -> None:
         with _noting:
             taken = dict(_waiting)
             _waiting.clear()
-        rows = [_row(noted) for notes in taken.values() for noted in notes]
         try:
-            WebhookDelivery.objects.bulk_create(rows, batch_size=500)
+            _store([noted for notes in taken.values() for noted in notes])
         except DatabaseError:
             _put_back(taken)
             raise
@@ -104,9 +108,16 @@ def flush() -> None:
         _prune(function_id)
 
 
-def _row(noted: Noted) -> WebhookDelivery:
-    # Not `asdict`, which copies what is in the fields, too: it takes as long as all the rest.
-    return WebhookDelivery(**{name: getattr(noted, name) for name in _FIELDS})
+def _store(notes: list[Noted]) -> None:
+    if connection.vendor != "postgresql":
+        rows = [WebhookDelivery(**dict(zip(_FIELDS, _values(noted), strict=True))) for noted in notes]
+        WebhookDelivery.objects.bulk_create(rows, batch_size=500)
+        return
+    # The ORM's insert takes ten times as long, in the process that answers callers.
+    with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
+        with cast(Any, cursor).copy(_COPY) as copy:
+            for noted in notes:
+                copy.write_row((new_id(), *_values(noted)))
 
 
 def _put_back(taken: Mapping[_Kind, deque[Noted]]) -> None:

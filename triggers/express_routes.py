@@ -13,12 +13,13 @@ from accounts.door import Door, Recognised
 from accounts.principal import EMBEDDED, Principal
 from accounts.rights import Right
 from functions import directory
-from invocations.dispatch import UNKNOWN_BODY_BYTES, Dispatch, ExpressCall, Reply, identify
+from invocations.dispatch import UNKNOWN_BODY_BYTES, Dispatch, ExpressCall, Reply
 from invocations.models import TriggerType
 from invocations.record import RunRecord
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import Scope, guard
+from nimbus_project.core.ids import new_id_text
 from triggers import hot, routes
 from triggers.cors import allows, with_cors
 from triggers.gate import passed_of, refused, reply_of, told
@@ -124,8 +125,7 @@ class ExpressRoutes:
         event = plan.frame.event(body)
         if len(event) > self._max_event_bytes or self._door.spend(plan.who, now) is None:
             return False
-        identify(call)
-        call.teller = plan
+        call.request_id, call.teller = new_id_text(), plan
         self._dispatch.send(call, link, function, event, plan.principal, now, _TRIGGER)
         return True
 

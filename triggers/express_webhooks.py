@@ -11,6 +11,7 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import UUID
 
 from accounts import addresses
 from accounts.door import Door, Recognised
@@ -18,12 +19,13 @@ from accounts.principal import EMBEDDED
 from functions import directory
 from functions.directory import LiveFunction
 from invocations.direct import Link
-from invocations.dispatch import Dispatch, ExpressCall, Reply, identify
+from invocations.dispatch import Dispatch, ExpressCall, Reply
 from invocations.models import TriggerType
 from invocations.record import RunRecord
 from nimbus_project.config import Config
 from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import Scope
+from nimbus_project.core.ids import new_id_text
 from triggers import hot, signing, webhook_directory
 from triggers.express_routes import is_plain_head
 from triggers.gate import Gate, passed_of, refused, reply_of, told
@@ -66,7 +68,9 @@ class ExpressWebhooks:
             and method == b"POST"
             and not url.endswith(b"/")
             and url.isascii()
-            and not any(mark in url for mark in (b"%", b"?", b"#"))
+            and b"?" not in url
+            and b"%" not in url
+            and b"#" not in url
             and is_plain_head(scope["headers"], _SPECIAL)
         )
 
@@ -89,7 +93,7 @@ class ExpressWebhooks:
         event = hot.event_of(live, headers, b"", body)
         if len(event) > self._max_event_bytes or self._door.spend(who, now) is None:
             return False
-        identify(call)
+        call.request_id = new_id_text()
         receipt = Receipt(live, call.request_id, who.principal.address, function.name, verdict, len(body))
         delivery = call.teller = _Delivery(self._gate, receipt, self._dispatch, call, function, event)
         if verdict.marks and verdict.marks_sec > 0:
@@ -142,7 +146,7 @@ class _Delivery:
         self.dispatch.send(self.call, link, self.function, self.event, EMBEDDED, now, _TRIGGER)
 
     def ended(self, call: ExpressCall, run: RunRecord) -> Reply | Coroutine[Any, Any, Reply]:
-        self.receipt.invocation_id = call.run_id
+        self.receipt.invocation_id = UUID(call.request_id)
         passed = passed_of(run)
         return self._reply(Passed(passed.status, hot.no_page(passed.headers), passed.body), "")
 
