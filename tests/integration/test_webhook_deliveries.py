@@ -105,7 +105,7 @@ def test_notes_survive_a_database_that_is_away(api: Api, monkeypatch: pytest.Mon
         raise OperationalError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(WebhookDelivery.objects, "bulk_create", away)
+        patch.setattr(deliveries, "_store", away)
         for number in range(3):
             deliveries.note(noted(function, 200 + number))
         with pytest.raises(OperationalError):
