@@ -5,6 +5,7 @@ event; and the express way is taken by all that is meant for it."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -342,6 +343,8 @@ def shape(said: Said) -> dict[str, Any]:
     if isinstance(body, dict):
         body = {name: "…" if name in VOLATILE | {"invocation_id"} else value for name, value in body.items()}
         body.get("headers", {}).pop("x-hub-signature-256", None)
+        if "error" in body:
+            body["error"] = re.sub(r"in \d+ s", "in … s", body["error"])
     headers = {
         name: "…" if name in COUNTERS or name in ("date", "x-request-id") else value
         for name, value in said.headers.items()
