@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -31,12 +31,15 @@ from invocations.errors import InvocationNotFound
 from invocations.models import TriggerType
 from invocations.services import NewInvocation
 from nimbus_project.core.ids import as_uuid, new_id
+from nimbus_project.core.metrics import WEBHOOK_REQUESTS
 from triggers.errors import DeliveryNotFound, DeliveryNotKept
 from triggers.models import WebhookDelivery
 
 log = logging.getLogger("nimbus.webhooks")
 
 FLUSH_SEC = 0.5
+FLOOD_FLUSH_SEC = 2.0
+"""While more comes to one function than is kept of it."""
 KEPT = 500
 KEPT_REFUSED = 100
 
@@ -64,15 +67,18 @@ _COPY = f"COPY {WebhookDelivery._meta.db_table} (id, {', '.join(_FIELDS)}) FROM 
 _Kind = tuple[UUID, bool]
 """Of which function; whether it was refused."""
 _waiting: dict[_Kind, deque[Noted]] = {}
+_counts: Counter[tuple[str, str]] = Counter()
+"""Requests by function and outcome, for the metric: to count each there takes longer than all else here."""
 _noting = threading.Lock()
 _writing = threading.Lock()
 
 
-def note(delivery: Noted) -> None:
-    """Have it stored soon. Takes microseconds."""
+def note(delivery: Noted, function_name: str, outcome: str) -> None:
+    """Have it stored, and counted as this `outcome`, soon. Takes microseconds."""
     kind = delivery.function_id, delivery.invocation_id is None
     with _noting:
         _queue(kind).append(delivery)
+        _counts[function_name, outcome] += 1
 
 
 def _queue(kind: _Kind) -> deque[Noted]:
@@ -84,9 +90,14 @@ def _queue(kind: _Kind) -> deque[Noted]:
 
 async def write_behind(desk: CallDesk) -> None:
     """Store what was noted, for as long as the web process lives."""
+    pause = FLUSH_SEC
     while True:
-        await asyncio.sleep(FLUSH_SEC)
+        await asyncio.sleep(pause)
+        pause = FLUSH_SEC
         if _waiting:
+            # Most of what is stored of a flood is stored in vain.
+            is_flood = any(len(notes) == notes.maxlen for notes in list(_waiting.values()))
+            pause = FLOOD_FLUSH_SEC if is_flood else FLUSH_SEC
             try:
                 await desk.in_thread(flush)
             except DatabaseError:
@@ -97,8 +108,11 @@ def flush() -> None:
     """Store what this process has noted. Raises DatabaseError; the notes are kept then."""
     with _writing:
         with _noting:
-            taken = dict(_waiting)
+            taken, counts = dict(_waiting), dict(_counts)
             _waiting.clear()
+            _counts.clear()
+        for labels, count in counts.items():
+            WEBHOOK_REQUESTS.labels(*labels).inc(count)
         try:
             _store([noted for notes in taken.values() for noted in notes])
         except DatabaseError:

@@ -32,9 +32,10 @@ class Gate:
         self.desk = desk
         self.door = door
         self._redis = redis.async_connection(patience_sec=_PATIENCE_SEC)
-        self.replays = Replays(self._redis)
+        self.replays = Replays(self._redis, patience_sec=_PATIENCE_SEC)
 
     async def close(self) -> None:
+        await self.replays.close()
         await self._redis.aclose()
 
 

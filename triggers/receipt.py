@@ -1,4 +1,5 @@
-"""What is noted of one delivery to a webhook, from its coming to its answer: for the log of deliveries, and counted."""
+"""What is noted of one delivery to a webhook, from its coming to its answer: for the log of deliveries, and
+counted."""
 
 from __future__ import annotations
 
@@ -10,16 +11,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from nimbus_project.core.metrics import WEBHOOK_REQUESTS
 from triggers import deliveries
 from triggers.deliveries import Noted
 from triggers.signing import Verdict
 from triggers.webhook_directory import LiveWebhook
 
 _UNSEEN = Verdict()
-# To find each anew takes longer than all else here.
 _uuid = lru_cache(UUID)
-_counter = lru_cache(WEBHOOK_REQUESTS.labels)
 
 
 @dataclass(slots=True)
@@ -39,7 +37,6 @@ class Receipt:
     def close(self, status: int, code: str) -> None:
         """It is answered; `code`: of a refusal."""
         outcome = code or ("accepted" if self.live.is_async else "answered")
-        _counter(self.function_name, outcome).inc()
         noted = Noted(
             function_id=_uuid(self.live.function_id),
             invocation_id=self.invocation_id,
@@ -52,4 +49,4 @@ class Receipt:
             duration_ms=(time.perf_counter() - self._began) * 1000,
             received_at=self._received_at,
         )
-        deliveries.note(noted)
+        deliveries.note(noted, self.function_name, outcome)

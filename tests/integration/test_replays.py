@@ -17,7 +17,9 @@ def run(work: Callable[[Replays], Awaitable[object]]) -> None:
     async def main() -> None:
         client = redis.async_connection(patience_sec=5.0)
         try:
-            await work(Replays(client))
+            replays = Replays(client, patience_sec=5.0)
+            await work(replays)
+            await replays.close()
         finally:
             await client.aclose()
 
@@ -76,15 +78,34 @@ def test_one_who_has_gone_does_not_keep_the_others(redis_server: RedisServer) ->
 
 def test_without_redis_all_are_refused_and_later_ones_let_in(redis_server: RedisServer) -> None:
     async def work(replays: Replays) -> None:
-        real = replays._script
+        real = replays._round_trip
 
-        async def away(**_: object) -> object:
+        async def away(_: object) -> list[bool | Exception]:
             raise OSError("away")
 
-        replays._script = away  # type: ignore[assignment]
+        replays._round_trip = away  # type: ignore[method-assign]
         told = await asyncio.gather(*(replays.take("f", [name], 60) for name in "ab"), return_exceptions=True)
         assert [type(one) for one in told] == [Unavailable] * 2
-        replays._script = real
+        replays._round_trip = real  # type: ignore[method-assign]
         assert await replays.take("f", ["a"], 60)
+
+    run(work)
+
+
+def test_a_connection_that_has_ended_is_made_again(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        assert await replays.take("f", ["a"], 60)
+        redis.connection().client_kill_filter(_type="normal", skipme=True)
+        assert await replays.take("f", ["b"], 60) and not await replays.take("f", ["a"], 60)
+
+    run(work)
+
+
+def test_what_redis_says_to_one_is_not_told_to_others(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        asked = [replays.take("f", [name], seconds) for name, seconds in (("a", 60), ("b", 2**70), ("c", 60))]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert (told[0], type(told[1]), told[2]) == (True, Unavailable, True)
+        assert not await replays.take("f", ["c"], 60)
 
     run(work)

@@ -101,13 +101,13 @@ def test_notes_survive_a_database_that_is_away(api: Api, monkeypatch: pytest.Mon
     function = Function.objects.get()
 
     def away(*_: Any, **__: Any) -> None:
-        deliveries.note(noted(function, 203))
+        deliveries.note(noted(function, 203), "hook", "answered")
         raise OperationalError("away")
 
     with monkeypatch.context() as patch:
         patch.setattr(deliveries, "_store", away)
         for number in range(3):
-            deliveries.note(noted(function, 200 + number))
+            deliveries.note(noted(function, 200 + number), "hook", "answered")
         with pytest.raises(OperationalError):
             deliveries.flush()
     found = [one["http_status"] for one in log_of(api)][::-1]
@@ -120,7 +120,7 @@ def test_notes_are_bounded_in_memory_too(api: Api) -> None:
     hook(api)
     function = Function.objects.get()
     for number in range(deliveries.KEPT_REFUSED + 50):
-        deliveries.note(noted(function, 200 + number % 100))
+        deliveries.note(noted(function, 200 + number % 100), "hook", "answered")
     deliveries.flush()
     assert WebhookDelivery.objects.count() <= deliveries.KEPT_REFUSED
 
@@ -135,6 +135,7 @@ def test_requests_are_counted(api: Api) -> None:
     deliver(api, path, BODY, plain(BODY))
     deliver(api, path, BODY, {})
     deliver(api, "/webhook/unknown", BODY, {})
+    deliveries.flush()
     assert [count(*name) for name in names] == [number + 1 for number in before]
 
 

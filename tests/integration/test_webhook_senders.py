@@ -131,7 +131,7 @@ def test_without_redis_no_replay_is_let_in(api: Api, monkeypatch: pytest.MonkeyP
 
     path = hook(api, signature={"scheme": "github", "secret": SECRET})
     gate = api._application._outside.gate
-    monkeypatch.setattr(gate.replays, "_script", away.__get__(gate.replays))
+    monkeypatch.setattr(gate.replays, "_round_trip", away.__get__(gate.replays))
     answer = deliver(api, path, BODY, github(BODY))
     refusal(answer, 503, "unavailable")
     assert runs(api) == []
