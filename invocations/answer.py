@@ -11,11 +11,11 @@ from invocations.record import RunRecord
 from nimbus_project.core.errors import NimbusError, Unavailable
 
 LOG_TAIL_BYTES = 4096
-_HTTP_STATUS = {Status.SUCCESS: 200, Status.FAILED: 500, Status.TIMEOUT: 504, Status.CANCELLED: 500}
+_HTTP_STATUS: dict[str, int] = {Status.SUCCESS: 200, Status.FAILED: 500, Status.TIMEOUT: 504, Status.CANCELLED: 500}
 
 
 def http_status(status: str) -> int:
-    return _HTTP_STATUS[Status(status)]
+    return _HTTP_STATUS[status]
 
 
 def platform_error(run: RunRecord) -> NimbusError | None:
@@ -28,11 +28,7 @@ def platform_error(run: RunRecord) -> NimbusError | None:
 def http_body(run: RunRecord, *, logs: bool) -> bytes:
     """``request_id status_code body error* error_type* stack_trace[]* duration_ms cold_start billed_time_ms version
     alias_used* logs*``, the result's bytes put in as the runner made them."""
-    head: dict[str, object] = {
-        "request_id": run.request_id,
-        "invocation_id": run.id,
-        "status_code": http_status(run.status),
-    }
+    head = {"request_id": run.request_id, "invocation_id": run.id, "status_code": http_status(run.status)}
     tail: dict[str, object] = {}
     if run.error or run.status != Status.SUCCESS:
         tail |= {"error": run.error, "error_type": run.error_type}

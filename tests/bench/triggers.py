@@ -14,7 +14,7 @@ LEAST = {1: 0.4, 8: 0.4}
 
 
 def triggers(stack: Stack, span: Span) -> list[Figure]:
-    """A signed webhook asks Redis for replays, which `/invoke` does not; neither has the express way."""
+    """A signed webhook asks Redis for replays, which `/invoke` does not."""
     key = _created(stack)
     table = []
     for callers in (1, 8):
