@@ -128,13 +128,17 @@ class Door:
         principal = Principal(role=NOBODY.role, address=address)
         return Recognised(principal, None, tuple(pair for pair in limits if pair[1]))
 
+    def has_room(self, who: Recognised) -> bool:
+        """Whether one more request of who was recognised can be counted in memory."""
+        limiter = self._limiter
+        return all(limiter.has_room(subject) for subject, _ in who.limits)
+
     def spend(self, who: Recognised, now: float) -> tuple[Standing | None] | None:
         """Count one request of who was recognised, in memory. None when that takes a question to Redis, or is refused:
         nothing is counted then."""
         limiter = self._limiter
-        for subject, _ in who.limits:
-            if not limiter.has_room(subject):
-                return None
+        if not self.has_room(who):
+            return None
         standing: Standing | None = None
         for subject, limit in who.limits:
             standing = tighter(standing, limiter.spend(subject, limit))

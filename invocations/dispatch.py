@@ -24,6 +24,14 @@ UNKNOWN_BODY_BYTES = 64 * 1024
 """As much as uvicorn takes in before anybody has asked for it."""
 
 
+def is_plain_head(headers: list[tuple[bytes, bytes]], special: frozenset[bytes]) -> bool:
+    """Whether it says nothing unusual, nor that more is to come than anybody may send."""
+    for name, value in headers:
+        if name in special or (name == b"content-length" and int(value) > UNKNOWN_BODY_BYTES):
+            return False
+    return True
+
+
 class Reply(NamedTuple):
     """A whole answer."""
 
@@ -120,7 +128,8 @@ class Dispatch:
         """Where Redis counts too (a quota of the day, `max_concurrency`) by the desk, else at once. Without a link, as
         if its worker were busy."""
         request_id = call.request_id
-        if daily.limit_of(function.owner_id) or function.max_concurrency:
+        # None: it was forgotten while the call waited for something.
+        if daily.limit_of(function.owner_id) != 0 or function.max_concurrency:
             new = NewInvocation(
                 function=function,
                 event=event,

@@ -61,7 +61,7 @@ class Call(ExpressCall):
         except NimbusError as refusal:
             reply = self.teller.refused(self, refusal)
         except Exception as unforeseen:
-            reply = self.teller.refused(self, answer_to(unforeseen, "express"))
+            reply = self.teller.refused(self, self._unforeseen(unforeseen))
         self._tell(reply)
 
     def set_exception(self, error: Exception, /) -> None:
@@ -93,19 +93,27 @@ class Call(ExpressCall):
         self._protocol.keep(self._wait_for(self._counted(new, principal)))
 
     async def _counted(self, new: NewInvocation, principal: Principal) -> RunRecord:
-        request_id_var.set(new.request_id)
         with acting_as(principal):
             return await self._protocol.desk.call(new)
 
     async def _wait_for(self, record: Awaitable[RunRecord]) -> None:
+        request_id_var.set(self.request_id)
         try:
             run = await record
         except NimbusError as refusal:
             self.set_exception(refusal)
         except Exception as unforeseen:
-            self.set_exception(answer_to(unforeseen, "express"))
+            self.set_exception(self._unforeseen(unforeseen))
         else:
             self.set_result(run)
+
+    def _unforeseen(self, error: Exception) -> NimbusError:
+        """Logged under the request's id, whoever's context this is."""
+        before = request_id_var.set(self.request_id)
+        try:
+            return answer_to(error, "express")
+        finally:
+            request_id_var.reset(before)
 
 
 class ExpressProtocol(HttpToolsProtocol):

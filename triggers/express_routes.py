@@ -13,7 +13,7 @@ from accounts.door import Door, Recognised
 from accounts.principal import EMBEDDED, Principal
 from accounts.rights import Right
 from functions import directory
-from invocations.dispatch import UNKNOWN_BODY_BYTES, Dispatch, ExpressCall, Reply
+from invocations.dispatch import Dispatch, ExpressCall, Reply, is_plain_head
 from invocations.models import TriggerType
 from invocations.record import RunRecord
 from nimbus_project.config import Config
@@ -32,14 +32,6 @@ METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 # A request with one of these is not plain.
 _SPECIAL = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"x-request-id"})
 _TRIGGER = str(TriggerType.ROUTE)
-
-
-def is_plain_head(headers: list[tuple[bytes, bytes]], special: frozenset[bytes]) -> bool:
-    """Whether it says nothing unusual, and not that more is to come than anybody may send."""
-    for name, value in headers:
-        if name in special or (name == b"content-length" and int(value) > UNKNOWN_BODY_BYTES):
-            return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from accounts.principal import EMBEDDED
 from functions import directory
 from functions.directory import LiveFunction
 from invocations.direct import Link
-from invocations.dispatch import Dispatch, ExpressCall, Reply
+from invocations.dispatch import Dispatch, ExpressCall, Reply, is_plain_head
 from invocations.models import TriggerType
 from invocations.record import RunRecord
 from nimbus_project.config import Config
@@ -27,7 +27,6 @@ from nimbus_project.core.errors import NimbusError
 from nimbus_project.core.http import Scope
 from nimbus_project.core.ids import new_id_text
 from triggers import hot, signing, webhook_directory
-from triggers.express_routes import is_plain_head
 from triggers.gate import Gate, passed_of, refused, reply_of, told
 from triggers.http_answers import Passed
 from triggers.receipt import Receipt
@@ -85,6 +84,9 @@ class ExpressWebhooks:
             return False
         who = self._sender(scope, live, habit)
         if live.networks and not addresses.is_within(who.principal.address, live.networks):
+            return False
+        # Who comes too often is not worth the work that follows.
+        if not self._door.has_room(who):
             return False
         headers, now = scope["headers"], time.time()
         verdict = signing.verify(live.signature, dict(headers), body, now)

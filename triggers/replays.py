@@ -5,27 +5,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from nimbus_project.core.errors import NimbusError, Unavailable
+from nimbus_project.core.ids import new_id_text
 from nimbus_project.core.redis import DELIVERED
 
 TOGETHER = 64
 """Deliveries in one question."""
 
-# Of a delivery that has several, all marks or none: two copies that come at once must not each find one of them.
+# Of a delivery that has several, all marks or none: two copies that come at once must not each find one of them. What
+# it has marked itself does not count: that is a question asked again, whose first answer was lost.
 _TAKE = """
 for _, key in ipairs(KEYS) do
-  if redis.call('EXISTS', key) == 1 then return 0 end
+  local owner = redis.call('GET', key)
+  if owner and owner ~= ARGV[2] then return 0 end
 end
-for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'EX', ARGV[1]) end
+for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[2], 'EX', ARGV[1]) end
 return 1
 """
 Told = Callable[[bool | NimbusError], None]
-_Asked = tuple[list[str], int, Told]
+_Question = tuple[str | int, ...]
 _Answer = bool | Exception
+
+
+class _Asked(NamedTuple):
+    keys: list[str]
+    seconds: int
+    owner: str
+    """Which delivery it is; no other has the same."""
+    told: Told
 
 
 class Replays:
@@ -70,7 +82,7 @@ class Replays:
 
     def ask(self, scope: str, marks: Sequence[str], seconds: int, told: Told) -> None:
         """As `take`, of marks that there are; `told` gets the answer, or Unavailable. It must not raise."""
-        self._waiting.append(([_key(scope, mark) for mark in marks], seconds, told))
+        self._waiting.append(_Asked([_key(scope, mark) for mark in marks], seconds, new_id_text(), told))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
 
@@ -78,34 +90,44 @@ class Replays:
         try:
             while self._waiting:
                 asked, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-                for (_, _, told), taken in zip(asked, await self._taken(asked), strict=True):
-                    told(_away(taken) if isinstance(taken, Exception) else taken)
+                try:
+                    answers = await self._taken(asked)
+                except (RedisError, OSError) as error:
+                    # Who came meanwhile would only wait for the same.
+                    asked, self._waiting = asked + self._waiting, []
+                    answers = [error] * len(asked)
+                for one, answer in zip(asked, answers, strict=True):
+                    one.told(_away(answer) if isinstance(answer, Exception) else answer)
         finally:
             self._asking = None
 
     async def _taken(self, asked: Sequence[_Asked]) -> Sequence[_Answer]:
-        # A connection that was left alone may have ended meanwhile, as by a Redis that was started again.
-        for is_last in (not self._connection.is_connected, True):
-            try:
-                async with asyncio.timeout(self._patience_sec):
-                    return await self._round_trip(asked)
-            except (RedisError, OSError) as error:
-                await self._connection.disconnect(nowait=True)
-                if is_last or isinstance(error, TimeoutError):
-                    return [error] * len(asked)
-        raise AssertionError("the last has an answer")
-
-    async def _round_trip(self, asked: Sequence[_Asked]) -> list[_Answer]:
         """Raises RedisError, OSError."""
+        was_open = self._connection.is_connected
+        try:
+            return await self._round_trip([_first_question(one) for one in asked])
+        except (RedisError, OSError) as error:
+            if not was_open or isinstance(error, TimeoutError):
+                raise
+        # It may have ended while it was left alone, as by a Redis that was started again; or just now, and what was
+        # asked has been done.
+        return await self._round_trip([_question(one) for one in asked])
+
+    async def _round_trip(self, questions: Sequence[_Question]) -> list[_Answer]:
+        """Raises RedisError, OSError; the connection has ended then."""
         connection = self._connection
-        commands = connection.pack_commands(_command(keys, seconds) for keys, seconds, _ in asked)
-        await connection.send_packed_command(commands, check_health=False)
         answers: list[_Answer] = []
-        for _ in asked:
-            try:
-                answers.append(bool(await connection.read_response()))
-            except ResponseError as error:
-                answers.append(error)
+        try:
+            async with asyncio.timeout(self._patience_sec):
+                await connection.send_packed_command(connection.pack_commands(questions), check_health=False)
+                for _ in questions:
+                    try:
+                        answers.append(bool(await connection.read_response()))
+                    except ResponseError as error:
+                        answers.append(error)
+        except (RedisError, OSError):
+            await connection.disconnect(nowait=True)
+            raise
         return answers
 
     async def give_back(self, scope: str, marks: Sequence[str]) -> None:
@@ -118,11 +140,16 @@ class Replays:
                 return
 
 
-def _command(keys: list[str], seconds: int) -> tuple[str | int, ...]:
+def _first_question(asked: _Asked) -> _Question:
+    """As `_question`, where nobody has asked for this delivery yet: one mark needs no script."""
+    if len(asked.keys) == 1:
+        return ("SET", asked.keys[0], asked.owner, "NX", "EX", asked.seconds)
+    return _question(asked)
+
+
+def _question(asked: _Asked) -> _Question:
     """Its answer is nothing or 0 for a delivery that was here before."""
-    if len(keys) == 1:
-        return ("SET", keys[0], "", "NX", "EX", seconds)
-    return ("EVAL", _TAKE, len(keys), *keys, seconds)
+    return ("EVAL", _TAKE, len(asked.keys), *asked.keys, asked.seconds, asked.owner)
 
 
 def _away(cause: Exception) -> Unavailable:

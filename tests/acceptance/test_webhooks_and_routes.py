@@ -39,9 +39,12 @@ def test_the_commands_of_the_document_run(platform: Platform, tmp_path: Path) ->
         30,
         "the delivery made again",
     )
-    counted = [line for line in platform.client.get("/metrics").text.splitlines() if "webhook_requests_total{" in line]
-    assert 'nimbus_webhook_requests_total{function="hook",outcome="answered"} 2.0' in counted
-    assert 'nimbus_webhook_requests_total{function="hook",outcome="signature_refused"} 1.0' in counted
+    wanted = {
+        'nimbus_webhook_requests_total{function="hook",outcome="answered"} 2.0',
+        'nimbus_webhook_requests_total{function="hook",outcome="signature_refused"} 1.0',
+    }
+    # They are counted when they are stored.
+    wait_until(lambda: wanted <= set(platform.client.get("/metrics").text.splitlines()), 30, "the metric")
 
 
 def signed(body: bytes) -> dict[str, str]:

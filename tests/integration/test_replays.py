@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.exceptions import ConnectionError
 
 from nimbus_project.core import redis
 from nimbus_project.core.errors import Unavailable
@@ -107,5 +110,47 @@ def test_what_redis_says_to_one_is_not_told_to_others(redis_server: RedisServer)
         told = await asyncio.gather(*asked, return_exceptions=True)
         assert (told[0], type(told[1]), told[2]) == (True, Unavailable, True)
         assert not await replays.take("f", ["c"], 60)
+
+    run(work)
+
+
+def test_an_answer_that_was_lost_makes_no_replay(redis_server: RedisServer) -> None:
+    """Redis has marked it, and the connection ends before it says so."""
+
+    async def work(replays: Replays) -> None:
+        assert await replays.take("f", ["a"], 60)
+        connection = replays._connection
+        real, lost = connection.read_response, 0
+
+        async def read_response(*given: Any, **named: Any) -> Any:
+            nonlocal lost
+            answer = await real(*given, **named)
+            if lost < 1:
+                lost += 1
+                raise ConnectionError("lost")
+            return answer
+
+        connection.read_response = read_response
+        asked = (replays.take("f", ["b"], 60), replays.take("f", ["a"], 60), replays.take("f", ["c", "d"], 60))
+        assert await asyncio.gather(*asked) == [True, False, True]
+        assert not await replays.take("f", ["b"], 60) and not await replays.take("f", ["d"], 60)
+        assert lost == 1
+
+    run(work)
+
+
+def test_who_comes_while_redis_does_not_answer_waits_no_longer_than_the_first(redis_server: RedisServer) -> None:
+    async def work(replays: Replays) -> None:
+        asked = 0
+
+        async def away(_: object) -> list[bool | Exception]:
+            nonlocal asked
+            asked += 1
+            raise TimeoutError
+
+        replays._round_trip = away  # type: ignore[method-assign]
+        takes = (replays.take("f", [str(number)], 60) for number in range(3 * TOGETHER))
+        told = await asyncio.gather(*takes, return_exceptions=True)
+        assert {type(one) for one in told} == {Unavailable} and asked == 1
 
     run(work)

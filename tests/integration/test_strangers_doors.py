@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -240,6 +241,8 @@ TABLE = (
          one_by_one=True, before=1),
     Case("what was refused by the function, and comes again", 422, SIGNED, one_by_one=True, before=1,
          body=b'{"say": "{\'statusCode\': 422}", "door": "{door}"}'),
+    Case("how far along a chain it says it is", 200, UNSIGNED, headers={"ce-nimbushops": "9"},
+         told=lambda body: body["headers"]["ce-nimbushops"] == "9"),
     Case("what a page could send", 200, UNSIGNED, headers=FROM_EVIL),
     Case("to a name of no host", 200, UNSIGNED, headers={"host": "hooks.example"}),
     Case("a query of a webhook", 200, UNSIGNED + "?a=1", told=hears(query={"a": "1"}), express=False),
@@ -453,3 +456,21 @@ def test_whose_owner_is_gone_is_called_no_more(world: World, monkeypatch: pytest
         owner.update(is_active=True)
         with transaction.atomic():
             known_keys.changed(f"user:{user_id}")
+
+
+def test_behind_a_proxy_each_sender_has_its_own_address(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is one for all of them."""
+    door = asgi.application._door
+    assert door is not None
+    monkeypatch.setattr(door._authenticator, "_trusted", (ip_network("127.0.0.0/8"), ip_network("::1/128")))
+    taken = Taken(monkeypatch)
+
+    def said(address: str) -> int:
+        headers = {"x-forwarded-for": f"192.0.2.1, {address}"}
+        return ask(Case("fenced", 200, "/webhook/{fenced}", headers=headers), world, "express").status
+
+    wait_until(lambda: said("192.0.2.7") == 200 and taken.count > 0, "the express way")
+    assert [said(address) for address in ("203.0.113.1", "192.0.2.7", "203.0.113.1")] == [403, 200, 403]
+    deliveries.flush()
+    rows = WebhookDelivery.objects.filter(code="address_not_allowed").order_by("-received_at")
+    assert rows[0].address == "203.0.113.1"
