@@ -12,11 +12,8 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime
-from operator import attrgetter
-from typing import Any, cast
-from uuid import UUID
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
@@ -44,12 +41,11 @@ KEPT = 500
 KEPT_REFUSED = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
-    """What a row will say (`WebhookDelivery`)."""
+class Noted(NamedTuple):
+    """What a row will say (`WebhookDelivery`), as it is at hand: most of a flood are never stored."""
 
-    function_id: UUID
-    invocation_id: UUID | None
+    function_id: str
+    invocation_id: str | None
     delivery_id: str
     http_status: int
     code: str
@@ -57,14 +53,17 @@ class Noted:
     address: str
     size_bytes: int
     duration_ms: float
-    received_at: datetime
+    received_at: float
+    """Unix seconds."""
+
+    def values(self) -> tuple[object, ...]:
+        """Of the row, in the same order."""
+        return (*self[:-1], datetime.fromtimestamp(self.received_at, UTC))
 
 
-_FIELDS = tuple(field.name for field in fields(Noted))
-_values = attrgetter(*_FIELDS)
 # What has no value is null: `redelivery_of`, which nobody delivers again here.
-_COPY = f"COPY {WebhookDelivery._meta.db_table} (id, {', '.join(_FIELDS)}) FROM STDIN"
-_Kind = tuple[UUID, bool]
+_COPY = f"COPY {WebhookDelivery._meta.db_table} (id, {', '.join(Noted._fields)}) FROM STDIN"
+_Kind = tuple[str, bool]
 """Of which function; whether it was refused."""
 _waiting: dict[_Kind, deque[Noted]] = {}
 _counts: Counter[tuple[str, str]] = Counter()
@@ -124,14 +123,14 @@ def flush() -> None:
 
 def _store(notes: list[Noted]) -> None:
     if connection.vendor != "postgresql":
-        rows = [WebhookDelivery(**dict(zip(_FIELDS, _values(noted), strict=True))) for noted in notes]
+        rows = [WebhookDelivery(**dict(zip(Noted._fields, noted.values(), strict=True))) for noted in notes]
         WebhookDelivery.objects.bulk_create(rows, batch_size=500)
         return
     # The ORM's insert takes ten times as long, in the process that answers callers.
     with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
         with cast(Any, cursor).copy(_COPY) as copy:
             for noted in notes:
-                copy.write_row((new_id(), *_values(noted)))
+                copy.write_row((new_id(), *noted.values()))
 
 
 def _put_back(taken: Mapping[_Kind, deque[Noted]]) -> None:
@@ -142,7 +141,7 @@ def _put_back(taken: Mapping[_Kind, deque[Noted]]) -> None:
             _queue(kind).extend([*notes, *since])
 
 
-def _prune(function_id: UUID) -> None:
+def _prune(function_id: str) -> None:
     mine = WebhookDelivery.objects.filter(function_id=function_id).order_by("-received_at")
     for is_refused, kept in ((False, KEPT), (True, KEPT_REFUSED)):
         kind = mine.filter(invocation_id__isnull=is_refused)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
-from uuid import UUID
 
 from accounts import addresses
 from accounts.door import Door, Recognised
@@ -97,11 +97,11 @@ class ExpressWebhooks:
             return False
         call.request_id = new_id_text()
         receipt = Receipt(live, call.request_id, who.principal.address, function.name, verdict, len(body))
-        delivery = call.teller = _Delivery(self._gate, receipt, self._dispatch, call, function, event)
+        delivery = call.teller = _Delivery(self._gate, receipt, self._dispatch, function, event)
         if verdict.marks and verdict.marks_sec > 0:
-            self._gate.replays.ask(live.function_id, verdict.marks, verdict.marks_sec, delivery.told)
+            self._gate.replays.ask(live.function_id, verdict.marks, verdict.marks_sec, partial(delivery.told, call))
         else:
-            delivery.send(link, now)
+            delivery.send(call, link, now)
         return True
 
     def _known(self, url: bytes, habit: Habit) -> LiveWebhook | None:
@@ -124,31 +124,31 @@ class ExpressWebhooks:
 
 @dataclass(slots=True)
 class _Delivery:
-    """One that was let in; what its sender is told."""
+    """One that was let in; what its sender is told. It does not know its call, which knows it: what point at each other
+    wait for a collection."""
 
     gate: Gate
     receipt: Receipt
     dispatch: Dispatch
-    call: ExpressCall
     function: LiveFunction
     event: bytes
     is_marked: bool = False
 
-    def told(self, taken: bool | NimbusError) -> None:
+    def told(self, call: ExpressCall, taken: bool | NimbusError) -> None:
         """Whether it is the first of its like."""
         if isinstance(taken, NimbusError):
-            self.call.set_exception(taken)
+            call.set_exception(taken)
         elif not taken:
-            self.call.set_exception(hot.seen_before())
+            call.set_exception(hot.seen_before())
         else:
             self.is_marked = True
-            self.send(self.dispatch.lane_of(self.function), time.time())
+            self.send(call, self.dispatch.lane_of(self.function), time.time())
 
-    def send(self, link: Link | None, now: float) -> None:
-        self.dispatch.send(self.call, link, self.function, self.event, EMBEDDED, now, _TRIGGER)
+    def send(self, call: ExpressCall, link: Link | None, now: float) -> None:
+        self.dispatch.send(call, link, self.function, self.event, EMBEDDED, now, _TRIGGER)
 
     def ended(self, call: ExpressCall, run: RunRecord) -> Reply | Coroutine[Any, Any, Reply]:
-        self.receipt.invocation_id = UUID(call.request_id)
+        self.receipt.invocation_id = call.request_id
         passed = passed_of(run)
         return self._reply(Passed(passed.status, hot.no_page(passed.headers), passed.body), "")
 

@@ -125,11 +125,11 @@ class _Delivery:
         )
         if self.live.is_async:
             row = await desk.in_thread(services.submit, new)
-            self.receipt.invocation_id = row.pk
+            self.receipt.invocation_id = str(row.pk)
             shape = {"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}
             return from_http(json_answer(shape, status=202), request)
         run = await desk.call(new)
-        self.receipt.invocation_id = new.id
+        self.receipt.invocation_id = str(new.id)
         answer = answer_of(run, request)
         return answer.with_headers(no_page(answer.passed.headers))
 

@@ -5,11 +5,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
-from uuid import UUID
-
-from django.utils import timezone
 
 from triggers import deliveries
 from triggers.deliveries import Noted
@@ -17,7 +12,6 @@ from triggers.signing import Verdict
 from triggers.webhook_directory import LiveWebhook
 
 _UNSEEN = Verdict()
-_uuid = lru_cache(UUID)
 
 
 @dataclass(slots=True)
@@ -30,23 +24,23 @@ class Receipt:
     function_name: str = ""
     verdict: Verdict = _UNSEEN
     size_bytes: int = 0
-    invocation_id: UUID | None = None
-    _received_at: datetime = field(default_factory=timezone.now)
+    invocation_id: str | None = None
+    _received_at: float = field(default_factory=time.time)
     _began: float = field(default_factory=time.perf_counter)
 
     def close(self, status: int, code: str) -> None:
         """It is answered; `code`: of a refusal."""
-        outcome = code or ("accepted" if self.live.is_async else "answered")
+        verdict = self.verdict
         noted = Noted(
-            function_id=_uuid(self.live.function_id),
-            invocation_id=self.invocation_id,
-            delivery_id=self.verdict.delivery_id,
-            http_status=status,
-            code=str(self.verdict.problem or code),
-            request_id=self.request_id,
-            address=self.address[:64],
-            size_bytes=self.size_bytes,
-            duration_ms=(time.perf_counter() - self._began) * 1000,
-            received_at=self._received_at,
+            self.live.function_id,
+            self.invocation_id,
+            verdict.delivery_id,
+            status,
+            str(verdict.problem or code),
+            self.request_id,
+            self.address[:64],
+            self.size_bytes,
+            (time.perf_counter() - self._began) * 1000,
+            self._received_at,
         )
-        deliveries.note(noted, self.function_name, outcome)
+        deliveries.note(noted, self.function_name, code or ("accepted" if self.live.is_async else "answered"))
