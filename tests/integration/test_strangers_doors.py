@@ -266,6 +266,7 @@ DOORS = ("express", "entrance")
 def world(redis_server: Any, django_db_setup: None, django_db_blocker: Any, worker_process: Any) -> Iterator[World]:
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
         clean()
+        get_user_model().objects.all().delete()
         patch.setenv("NIMBUS_REQUIRE_KEYS", "true")
         patch.setenv("NIMBUS_MAX_EVENT_BYTES", str(MAX_EVENT))
         config.cache_clear()
