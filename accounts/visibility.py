@@ -25,11 +25,13 @@ def visible(prefix: str = "") -> Q:
     return Q(**{f"{prefix}owner_id": None}) | Q(**{f"{prefix}shared": True}) | own
 
 
-def owned() -> Q:
-    """For a model with an `owner` (or `owner_id`) and nothing to share it by: one's own and nobody's."""
+def owned(prefix: str = "") -> Q:
+    """For a model with an `owner` (or `owner_id`) and nothing to share it by, or one that reaches it by `prefix`: one's
+    own and nobody's."""
     who = principal_var.get()
     if who.is_admin:
         return Q()
     if not who.role:
         return _NOTHING
-    return Q(owner_id=None) | (Q(owner_id=who.user_id) if who.user_id is not None else Q())
+    own = Q(**{f"{prefix}owner_id": who.user_id}) if who.user_id is not None else Q()
+    return Q(**{f"{prefix}owner_id": None}) | own

@@ -2,8 +2,8 @@
 
 However many beats send ticks and workers run them: a schedule's row is locked while one of them deals with it (the
 others pass it by), its next fire time moves on in the same transaction, and a fire time is a row that there can be one
-of, stored together with the invocation. A worker that dies in between leaves nothing of it, and the next tick begins
-anew.
+of, stored together with the invocation or the execution. A worker that dies in between leaves nothing of it, and the
+next tick begins anew.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nimbus_project.core import metrics
 from nimbus_project.core.errors import NimbusError, Unavailable
 from nimbus_project.core.ids import new_id
 from nimbus_project.core.logging import request_id_var
-from triggers import own_schedules, schedule
+from triggers import own_schedules, schedule, workflow_runs
 from triggers.models import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
 from triggers.schedule import CronError, Plan
 
@@ -58,14 +58,17 @@ def tick(now: datetime) -> int:
     return fired
 
 
-def run_by_request(row: Schedule, now: datetime, request_id: str) -> Invocation:
-    """One run that somebody asked for, in the transaction of the caller and with its rights. Raises what `submit` and
-    the choice of a version raise."""
+def run_by_request(row: Schedule, now: datetime, request_id: str) -> ScheduleFire:
+    """One run that somebody asked for, in the transaction of the caller: a function's with its rights, a
+    workflow's with its own. Raises what `submit` and the choice of a version raise, and `workflow_runs.start`."""
     fire = _new_fire(row, now, now, by_request=True)
     fire.save(force_insert=True)
-    invocation = _submit(row, fire, request_id)
+    if fire.execution_id is not None:
+        _start(row, fire, request_id)
+    else:
+        _submit(row, fire, request_id)
     transaction.on_commit(metrics.CRON_FIRES.inc)
-    return invocation
+    return fire
 
 
 def event_of(row: Schedule, at: datetime) -> bytes:
@@ -83,7 +86,7 @@ def event_of(row: Schedule, at: datetime) -> bytes:
 def _fire_due(schedule_id: UUID, now: datetime) -> int:
     """Everything of one schedule that is due, in one transaction. The count of runs started."""
     with transaction.atomic():
-        rows = Schedule.objects.select_for_update(of=("self",), skip_locked=True).select_related("function")
+        rows = Schedule.objects.select_for_update(of=("self",), skip_locked=True).select_related("function", "workflow")
         row = rows.filter(pk=schedule_id, enabled=True, next_fire_at__lte=now).first()
         if row is None or row.next_fire_at is None:
             return 0
@@ -121,11 +124,10 @@ def _carry_out(row: Schedule, plan: Plan, now: datetime) -> int:
 def _note_missed(row: Schedule, plan: Plan, first: datetime, now: datetime) -> None:
     """One row for all of them: a second's schedule misses thousands in an hour."""
     fire = _new_fire(row, first, now)
-    fire.status, fire.invocation_id, fire.missed = FireStatus.MISSED, None, plan.missed
+    fire.missed = plan.missed
     more = " or more" if plan.missed >= schedule.MAX_COUNTED else ""
-    fire.reason = (
-        f"{plan.missed}{more} fire times, from {first:%F %T} to {plan.missed_until:%F %T} UTC: nothing ticked."
-    )
+    until = f"{plan.missed_until:%F %T} UTC"
+    _no_run(fire, FireStatus.MISSED, f"{plan.missed}{more} fire times, from {first:%F %T} to {until}: nothing ticked.")
     _store(fire)
 
 
@@ -133,20 +135,33 @@ def _fire(row: Schedule, at: datetime, now: datetime, *, is_catch_up: bool = Fal
     """One fire time: run, skip or refuse, and its row of history. True when it started a run."""
     fire = _new_fire(row, at, now, is_catch_up=is_catch_up)
     if row.overlap_policy == Overlap.SKIP and _is_running(row):
-        fire.status, fire.invocation_id = FireStatus.SKIPPED, None
-        fire.reason = "The run of an earlier fire time has not ended."
+        _no_run(fire, FireStatus.SKIPPED, "The run of an earlier fire time has not ended.")
     if not _store(fire) or fire.status != FireStatus.FIRED:
         return False
     try:
-        with transaction.atomic(), acting_as(acting.owner(row.function.owner_id)):
-            _submit(row, fire, str(fire.invocation_id))
+        with transaction.atomic():
+            _run(row, fire)
     except Unavailable:
         raise
     except NimbusError as error:
-        fire.status, fire.reason, fire.invocation_id = FireStatus.REFUSED, error.message[:MAX_REASON], None
-        fire.save(update_fields=["status", "reason", "invocation_id"])
+        _no_run(fire, FireStatus.REFUSED, error.message)
+        fire.save(update_fields=["status", "reason", "invocation_id", "execution_id"])
         return False
     return True
+
+
+def _no_run(fire: ScheduleFire, status: FireStatus, reason: str) -> None:
+    fire.status, fire.reason = status, reason[:MAX_REASON]
+    fire.invocation_id = fire.execution_id = None
+
+
+def _run(row: Schedule, fire: ScheduleFire) -> None:
+    """By the clock: with the rights that the owner has today."""
+    if row.function is None:
+        _start(row, fire, str(fire.execution_id))
+        return
+    with acting_as(acting.owner(row.function.owner_id)):
+        _submit(row, fire, str(fire.invocation_id))
 
 
 def _store(fire: ScheduleFire) -> bool:
@@ -178,6 +193,12 @@ def _submit(row: Schedule, fire: ScheduleFire, request_id: str) -> Invocation:
     )
 
 
+def _start(row: Schedule, fire: ScheduleFire, request_id: str) -> None:
+    assert row.workflow_id is not None and fire.execution_id is not None
+    event = event_of(row, fire.fire_time)
+    workflow_runs.start(row.workflow_id, event, fire.execution_id, trigger_type=TriggerType.CRON, request_id=request_id)
+
+
 def _chosen(function: LiveFunction, row: Schedule) -> tuple[int | None, str]:
     """Version and alias that it runs now. Raises AliasNotFound, VersionNotFound."""
     if row.alias:
@@ -188,10 +209,12 @@ def _chosen(function: LiveFunction, row: Schedule) -> tuple[int | None, str]:
 
 
 def _is_running(row: Schedule) -> bool:
-    """Whether one of its runs waits, runs, or waits to be tried again."""
+    """Whether one of its runs waits, runs, or waits to be tried again; an execution: has not ended."""
     fires = ScheduleFire.objects.filter(schedule_id=row.pk, status=FireStatus.FIRED).order_by("-fire_time")
-    latest = fires.values_list("invocation_id", flat=True)[:LOOKED_BACK]
-    ids = [invocation_id for invocation_id in latest if invocation_id is not None]
+    latest = fires.values_list("invocation_id" if row.function_id else "execution_id", flat=True)[:LOOKED_BACK]
+    ids = [run_id for run_id in latest if run_id is not None]
+    if row.workflow_id is not None:
+        return workflow_runs.any_open(ids)
     return Invocation.objects.filter(pk__in=ids, status__in=[Status.PENDING, Status.RUNNING]).exists()
 
 
@@ -201,10 +224,12 @@ def _new_fire(
     return ScheduleFire(
         schedule_id=row.pk,
         function_id=row.function_id,
+        workflow_id=row.workflow_id,
         fire_time=at,
         by_request=by_request,
         is_catch_up=is_catch_up,
         status=FireStatus.FIRED,
-        invocation_id=new_id(),
+        invocation_id=new_id() if row.function_id else None,
+        execution_id=new_id() if row.workflow_id else None,
         created_at=now,
     )

@@ -14,10 +14,13 @@ from triggers.models import Schedule, ScheduleFire
 
 @admin.register(Schedule)
 class ScheduleAdmin(ReadOnlyAdmin):
-    list_display = ("name", "function", "cron_expression", "cron_timezone", "enabled", "next_fire_at", "last_fire_at")
+    list_display = (
+        *("name", "function", "workflow", "cron_expression", "cron_timezone"),
+        *("enabled", "next_fire_at", "last_fire_at"),
+    )
     list_filter = ("enabled", "is_own", "catch_up_policy", "overlap_policy", "cron_timezone")
-    search_fields = ("name", "function__name", "cron_expression", "=id")
-    list_select_related = ("function",)
+    search_fields = ("name", "function__name", "workflow__name", "cron_expression", "=id")
+    list_select_related = ("function", "workflow")
     exclude = ("payload",)
     actions = ("pause", "resume")
 
@@ -36,6 +39,6 @@ class ScheduleAdmin(ReadOnlyAdmin):
 class ScheduleFireAdmin(ReadOnlyAdmin):
     list_display = ("schedule_id", "fire_time", "status", "by_request", "is_catch_up", "reason", "created_at")
     list_filter = ("status", "by_request", "is_catch_up", "created_at")
-    search_fields = ("=schedule_id", "=function_id", "=invocation_id")
+    search_fields = ("=schedule_id", "=function_id", "=invocation_id", "=workflow_id", "=execution_id")
     date_hierarchy = "created_at"
     show_full_result_count = False

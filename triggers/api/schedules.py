@@ -11,13 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from invocations.selectors import function_id_of, statuses_of
-from invocations.serializers.invocations import AcceptedSerializer
+from nimbus_project.core.logging import request_id_var
 from nimbus_project.core.pagination import page_from
-from triggers import own_schedules, schedules
+from triggers import own_schedules, schedules, workflow_runs
 from triggers.models import FireStatus
 from triggers.schedules import ScheduleFilter
 from triggers.serializers.schedules import (
     FireListSerializer,
+    RanSerializer,
     ScheduleCreateSerializer,
     ScheduleListSerializer,
     ScheduleNextSerializer,
@@ -25,8 +26,10 @@ from triggers.serializers.schedules import (
     ScheduleUpdateSerializer,
     fire_shape,
     next_shape,
+    ran_shape,
     schedule_shape,
 )
+from workflows.selectors import workflow_get
 
 _PAGE = [
     OpenApiParameter("offset", OpenApiTypes.INT, description="rows to pass over"),
@@ -41,10 +44,11 @@ _NIGHTLY = {
     "catch_up_policy": "catch_up_one",
     "overlap_policy": "skip",
 }
+_OF_A_WORKFLOW = {"workflow": "close-of-day", "cron_expression": "0 18 * * MON-FRI", "overlap_policy": "skip"}
 
 
 class SchedulesApi(APIView):
-    """Schedules of functions, newest first; and new ones."""
+    """Schedules of functions and workflows, newest first; and new ones."""
 
     serializer_class = ScheduleCreateSerializer
 
@@ -52,6 +56,7 @@ class SchedulesApi(APIView):
         operation_id="schedule_list",
         parameters=[
             OpenApiParameter("function_id", OpenApiTypes.STR, description="id or name"),
+            OpenApiParameter("workflow_id", OpenApiTypes.STR, description="id or name"),
             OpenApiParameter("enabled", OpenApiTypes.STR, description="true or false"),
             *_PAGE,
         ],
@@ -62,7 +67,10 @@ class SchedulesApi(APIView):
         page = page_from(request.query_params)
         reference = request.query_params.get("function_id", "")
         function_id = function_id_of(reference) if reference else None
-        rows = schedules.schedules_matching(ScheduleFilter.from_query(request.query_params, function_id))
+        reference = request.query_params.get("workflow_id", "")
+        workflow_id = workflow_get(reference).pk if reference else None
+        wanted = ScheduleFilter.from_query(request.query_params, function_id, workflow_id)
+        rows = schedules.schedules_matching(wanted)
         shown = [schedule_shape(row) for row in rows[page.offset : page.offset + page.limit]]
         return Response(page.answer("schedules", shown, rows.count()))
 
@@ -70,7 +78,10 @@ class SchedulesApi(APIView):
         operation_id="schedule_create",
         request=ScheduleCreateSerializer,
         responses={201: ScheduleSerializer},
-        examples=[OpenApiExample("every night at two", value=_NIGHTLY, request_only=True)],
+        examples=[
+            OpenApiExample("every night at two", value=_NIGHTLY, request_only=True),
+            OpenApiExample("a workflow", value=_OF_A_WORKFLOW, request_only=True),
+        ],
     )
     def post(self, request: Request) -> Response:
         given = ScheduleCreateSerializer(data=request.data)
@@ -134,11 +145,10 @@ class ScheduleResumeApi(APIView):
 class ScheduleRunApi(APIView):
     """Run it now, whatever its clock, its pause and its overlap policy say."""
 
-    @extend_schema(operation_id="schedule_run", request=None, responses={202: AcceptedSerializer})
+    @extend_schema(operation_id="schedule_run", request=None, responses={202: RanSerializer})
     def post(self, request: Request, reference: str) -> Response:
-        row = schedules.schedule_run(reference)
-        body = {"request_id": row.request_id, "invocation_id": str(row.pk), "status": "accepted"}
-        return Response(body, status=status.HTTP_202_ACCEPTED)
+        fire = schedules.schedule_run(reference)
+        return Response(ran_shape(fire, request_id_var.get()), status=status.HTTP_202_ACCEPTED)
 
 
 class ScheduleNextApi(APIView):
@@ -166,4 +176,5 @@ class ScheduleHistoryApi(APIView):
         rows = schedules.history(schedules.schedule_get(reference), request.query_params.get("status", ""))
         shown = list(rows[page.offset : page.offset + page.limit])
         statuses = statuses_of([fire.invocation_id for fire in shown if fire.invocation_id is not None])
+        statuses |= workflow_runs.statuses_of([fire.execution_id for fire in shown if fire.execution_id is not None])
         return Response(page.answer("history", [fire_shape(fire, statuses) for fire in shown], rows.count()))

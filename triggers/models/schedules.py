@@ -8,6 +8,7 @@ from django.db import models
 
 from functions.models import Function
 from nimbus_project.core.ids import new_id
+from workflows.models import Workflow
 
 
 class CatchUp(models.TextChoices):
@@ -25,14 +26,16 @@ class Overlap(models.TextChoices):
 
 
 class Schedule(models.Model):
-    """A cron expression in a time zone, and the function that it runs. Seen and changed by whoever sees and changes
-    that function; its runs have the rights of that function's owner."""
+    """A cron expression in a time zone, and the function or the workflow that it runs. Seen and changed by whoever sees
+    and changes that; its runs have the rights of that one's owner."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=64)
-    """Unique among the function's."""
+    """Unique among the function's, or the workflow's."""
     description = models.TextField(blank=True)
-    function = models.ForeignKey(Function, on_delete=models.CASCADE, related_name="schedules")
+    function = models.ForeignKey(Function, on_delete=models.CASCADE, null=True, blank=True, related_name="schedules")
+    workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, null=True, blank=True, related_name="schedules")
+    """One of the two."""
     is_own = models.BooleanField(default=False)
     """It stands for the function's own `cron_expression`, and follows it."""
     cron_expression = models.CharField(max_length=255)
@@ -41,7 +44,7 @@ class Schedule(models.Model):
     """JSON text, as an invocation's input; None: none was given."""
     alias = models.CharField(max_length=64, blank=True)
     version = models.PositiveIntegerField(null=True, blank=True)
-    """Neither alias nor version: the newest."""
+    """Neither alias nor version: the newest. A workflow has neither."""
     catch_up_policy = models.CharField(max_length=16, choices=CatchUp, default=CatchUp.SKIP)
     overlap_policy = models.CharField(max_length=16, choices=Overlap, default=Overlap.ALLOW)
     enabled = models.BooleanField(default=True)
@@ -57,6 +60,10 @@ class Schedule(models.Model):
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["function", "name"], name="schedule_name_once"),
+            models.UniqueConstraint(fields=["workflow", "name"], name="schedule_name_once_of_workflow"),
+            models.CheckConstraint(
+                condition=models.Q(function=None) ^ models.Q(workflow=None), name="schedule_runs_one_thing"
+            ),
             models.UniqueConstraint(
                 fields=["function"], condition=models.Q(is_own=True), name="one_own_schedule_of_a_function"
             ),
@@ -68,6 +75,13 @@ class Schedule(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def target(self) -> Function | Workflow:
+        """What it runs."""
+        target = self.function or self.workflow
+        assert target is not None, "the table has a constraint"
+        return target
+
 
 class FireStatus(models.TextChoices):
     FIRED = "fired"
@@ -76,18 +90,20 @@ class FireStatus(models.TextChoices):
     MISSED = "missed"
     """Nothing ticked in time."""
     REFUSED = "refused"
-    """The function could not be called: offline, over quota, its alias gone."""
+    """The function could not be called: offline, over quota, its alias gone. The workflow could not be started: its
+    owner may call nothing any more."""
 
 
 class ScheduleFire(models.Model):
-    """What came of one fire time: a row per (schedule, fire time), stored in one transaction with the invocation. It is
-    what makes a tick fire once however many look at it.
+    """What came of one fire time: a row per (schedule, fire time), stored in one transaction with the invocation or the
+    execution. It is what makes a tick fire once however many look at it.
 
     No foreign key: a schedule may have millions, and is deleted in the time of a request. Retention takes them.
     """
 
     schedule_id = models.UUIDField()
-    function_id = models.UUIDField()
+    function_id = models.UUIDField(null=True, blank=True)
+    workflow_id = models.UUIDField(null=True, blank=True)
     fire_time = models.DateTimeField()
     """When it was due; for a run by request, when that came."""
     by_request = models.BooleanField(default=False)
@@ -97,6 +113,8 @@ class ScheduleFire(models.Model):
     missed = models.PositiveIntegerField(default=0)
     """Of a missed one: how many fire times it stands for, from its own on."""
     invocation_id = models.UUIDField(null=True, blank=True)
+    execution_id = models.UUIDField(null=True, blank=True)
+    """Of a fired one, one of the two."""
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -22,15 +22,17 @@ from triggers.models import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
 def _name() -> TextField:
     rule = "Must start with a letter and have letters, digits, _ and - only, at most 64."
     pattern = RegexValidator(NAME_PATTERN[:-1] + r"\Z", rule)
-    about = "unique among the function's schedules; made when absent"
+    about = "unique among the function's or the workflow's schedules; made when absent"
     return TextField(required=False, max_length=64, trim_whitespace=False, validators=[pattern], help_text=about)
 
 
 class ScheduleFieldsSerializer(StrictSerializer):
     """What both creating and updating take."""
 
-    function = TextField(max_length=64, trim_whitespace=False, help_text="id or name")
-    workflow = TextField(required=False, help_text="not yet: there are no workflows")
+    function = TextField(required=False, max_length=64, trim_whitespace=False, help_text="id or name")
+    workflow = TextField(
+        required=False, max_length=64, trim_whitespace=False, help_text="id or name; instead of a function"
+    )
     name = _name()
     description = TextField(required=False, allow_blank=True, max_length=4096)
     cron_expression = TextField(
@@ -40,8 +42,10 @@ class ScheduleFieldsSerializer(StrictSerializer):
         required=False, max_length=64, validators=[cron.check_timezone], help_text="such as Europe/Berlin; UTC"
     )
     payload = serializers.JSONField(required=False, allow_null=True, help_text="any JSON; the event's `payload`")
-    alias = TextField(required=False, allow_blank=True, max_length=64)
-    version = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
+    alias = TextField(required=False, allow_blank=True, max_length=64, help_text="of a function")
+    version = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=2**31 - 1, help_text="of a function"
+    )
     catch_up_policy = serializers.ChoiceField(
         required=False, choices=CatchUp.choices, help_text="what becomes of fire times that nothing ticked for; skip"
     )
@@ -56,18 +60,16 @@ class ScheduleFieldsSerializer(StrictSerializer):
             raise serializers.ValidationError("Is the name of a function's own schedule. Choose another one.")
         return value
 
-    def validate_workflow(self, value: str) -> str:
-        raise serializers.ValidationError("Workflows can't be scheduled yet. Give a function.")
-
 
 class ScheduleCreateSerializer(ScheduleFieldsSerializer):
     pass
 
 
 class ScheduleUpdateSerializer(ScheduleFieldsSerializer):
-    """All of it optional; the function can't change."""
+    """All of it optional; what it runs can't change."""
 
     function = TextField(required=False, max_length=64, trim_whitespace=False, help_text="Can't change.")
+    workflow = TextField(required=False, max_length=64, trim_whitespace=False, help_text="Can't change.")
     cron_expression = TextField(required=False, max_length=255, validators=[cron.check_expression])
 
 
@@ -77,8 +79,10 @@ class ScheduleSerializer(serializers.Serializer):
     id = serializers.UUIDField()
     name = serializers.CharField()
     description = serializers.CharField(required=False)
-    function_id = serializers.UUIDField()
-    function_name = serializers.CharField()
+    function_id = serializers.UUIDField(required=False, help_text="this, or a workflow's")
+    function_name = serializers.CharField(required=False)
+    workflow_id = serializers.UUIDField(required=False)
+    workflow_name = serializers.CharField(required=False)
     own = serializers.BooleanField(help_text="it stands for the function's own cron_expression")
     cron_expression = serializers.CharField()
     cron_timezone = serializers.CharField()
@@ -121,7 +125,18 @@ class FireSerializer(serializers.Serializer):
     missed = serializers.IntegerField(required=False, help_text="fire times that a missed one stands for")
     invocation_id = serializers.UUIDField(required=False)
     invocation_status = serializers.CharField(required=False, help_text="absent when retention has taken the run")
+    execution_id = serializers.UUIDField(required=False, help_text="of a workflow's schedule")
+    execution_status = serializers.CharField(required=False, help_text="absent when retention has taken the run")
     created_at = serializers.DateTimeField(help_text="when it was dealt with")
+
+
+class RanSerializer(serializers.Serializer):
+    """A run that was asked for."""
+
+    request_id = serializers.CharField()
+    invocation_id = serializers.UUIDField(required=False, help_text="of a function")
+    execution_id = serializers.UUIDField(required=False, help_text="of a workflow")
+    status = serializers.CharField(help_text="accepted")
 
 
 class FireListSerializer(serializers.Serializer):
@@ -137,20 +152,21 @@ ScheduleFieldsSerializer.passed_over = frozenset(ScheduleSerializer().fields) - 
 )
 
 _ALWAYS = frozenset(
-    {"id", "name", "function_id", "function_name", "own", "cron_expression", "cron_timezone", "enabled"}
+    {"id", "name", "own", "cron_expression", "cron_timezone", "enabled"}
     | {"catch_up_policy", "overlap_policy", "created_at", "updated_at"}
 )
 _ALWAYS_OF_FIRE = frozenset({"fire_time", "status", "by_request", "catch_up", "created_at"})
 
 
 def schedule_shape(row: Schedule) -> dict[str, Any]:
-    """A schedule with its function; empty optional fields left out."""
+    """A schedule with what it runs; empty optional fields left out."""
+    kind = "workflow" if row.workflow_id else "function"
     shape: dict[str, Any] = {
         "id": str(row.pk),
         "name": row.name,
         "description": row.description,
-        "function_id": str(row.function_id),
-        "function_name": row.function.name,
+        f"{kind}_id": str(row.target.pk),
+        f"{kind}_name": row.target.name,
         "own": row.is_own,
         "cron_expression": row.cron_expression,
         "cron_timezone": row.cron_timezone,
@@ -169,6 +185,11 @@ def schedule_shape(row: Schedule) -> dict[str, Any]:
     return {k: v for k, v in shape.items() if k in _ALWAYS or (v is not None and v != "")}
 
 
+def ran_shape(fire: ScheduleFire, request_id: str) -> dict[str, str]:
+    run = {"invocation_id": fire.invocation_id, "execution_id": fire.execution_id}
+    return {"request_id": request_id, **{k: str(v) for k, v in run.items() if v}, "status": "accepted"}
+
+
 def next_shape(row: Schedule, times: list[datetime]) -> dict[str, Any]:
     return {
         "schedule_id": str(row.pk),
@@ -180,7 +201,7 @@ def next_shape(row: Schedule, times: list[datetime]) -> dict[str, Any]:
 
 
 def fire_shape(fire: ScheduleFire, statuses: Mapping[UUID, str]) -> dict[str, Any]:
-    """One line of history; `statuses`: of the invocations that are still there."""
+    """One line of history; `statuses`: of the invocations and executions that are still there."""
     shape: dict[str, Any] = {
         "fire_time": fire.fire_time,
         "status": fire.status,
@@ -190,6 +211,8 @@ def fire_shape(fire: ScheduleFire, statuses: Mapping[UUID, str]) -> dict[str, An
         "missed": fire.missed,
         "invocation_id": str(fire.invocation_id) if fire.invocation_id else "",
         "invocation_status": statuses.get(fire.invocation_id, "") if fire.invocation_id else "",
+        "execution_id": str(fire.execution_id) if fire.execution_id else "",
+        "execution_status": statuses.get(fire.execution_id, "") if fire.execution_id else "",
         "created_at": fire.created_at,
     }
     return {k: v for k, v in shape.items() if k in _ALWAYS_OF_FIRE or v}
