@@ -1,4 +1,5 @@
-"""One event to one target of one rule: an invocation by the one door, with the rights of the rule's owner.
+"""One event to one target of one rule: an invocation by the one door, with the rights of the rule's owner; or an
+execution of a workflow that this one sees, which has the rights of the workflow.
 
 What the function does with it is the invocation's business, which has retries and a dead letter of its own. A target
 that can't be called *now* (offline, over quota) is tried again with back-off for some hours; one that is gone is not.
@@ -28,10 +29,11 @@ from invocations.services import NewInvocation, submit_all
 from nimbus_project.config import config
 from nimbus_project.core.errors import Forbidden, FunctionNotActive, NimbusError, TooLarge
 from nimbus_project.core.ids import new_id
-from triggers import input_template, rule_directory
+from triggers import input_template, rule_directory, workflow_runs
 from triggers.event_rules import Target
 from triggers.models import LIVE, DeliveryStatus, Event, EventDelivery
 from triggers.rule_directory import LiveRule
+from workflows.selectors import workflow_get
 
 log = logging.getLogger("nimbus.events")
 
@@ -92,6 +94,8 @@ def _delivery(sending: Sending, now: datetime, replay_id: UUID) -> EventDelivery
         replay_id=replay_id,
         function_id=sending.target.function_id,
         function_name=sending.target.function,
+        workflow_id=sending.target.workflow_id,
+        workflow_name=sending.target.workflow,
         created_at=now,
     )
 
@@ -127,11 +131,12 @@ def again(delivery: EventDelivery, now: datetime) -> bool:
             _fail(delivery, "Its event or the rule's target is not there any more.")
         else:
             _attempt([(delivery, sending)], now)
-        changes = ("status", "invocation_id", "attempts", "next_attempt_at", "error", "delivered_at")
+        run = ("invocation_id", "execution_id")
+        changes = ("status", *run, "attempts", "next_attempt_at", "error", "delivered_at")
         same = EventDelivery.objects.filter(pk=delivery.pk, status=DeliveryStatus.PENDING, next_attempt_at=taken_at)
         won = same.update(**{name: getattr(delivery, name) for name in changes})
         if not won:
-            # Also the invocation that has just been stored.
+            # Also the invocation or the execution that has just been stored.
             transaction.set_rollback(True)
     return bool(won)
 
@@ -142,7 +147,8 @@ def _sending(delivery: EventDelivery) -> Sending | None:
     rule = next(iter(rule_directory.rules(Q(pk=delivery.rule_id))), None)
     if event is None or rule is None or delivery.target >= len(rule.targets):
         return None
-    if rule.targets[delivery.target].function_id != delivery.function_id:
+    target = rule.targets[delivery.target]
+    if (target.function_id, target.workflow_id) != (delivery.function_id, delivery.workflow_id):
         return None
     return Sending(event, orjson.loads(bytes(event.body)), rule, delivery.target)
 
@@ -155,7 +161,11 @@ def _attempt(made: Sequence[tuple[EventDelivery, Sending]], now: datetime) -> No
         who = sending.rule.who
         try:
             with acting_as(who):
-                asked.append((delivery, who, _new(sending)))
+                if sending.target.workflow_id is not None:
+                    delivery.execution_id = _started(sending)
+                    _delivered(delivery, now)
+                else:
+                    asked.append((delivery, who, _new(sending)))
         except NimbusError as error:
             _put_off(delivery, error, now)
     answers = submit_all([(who, new) for _, who, new in asked])
@@ -163,8 +173,13 @@ def _attempt(made: Sequence[tuple[EventDelivery, Sending]], now: datetime) -> No
         if isinstance(answer, NimbusError):
             _put_off(delivery, answer, now)
             continue
-        delivery.status, delivery.invocation_id = DeliveryStatus.DELIVERED, answer.pk
-        delivery.delivered_at, delivery.next_attempt_at, delivery.error = now, None, ""
+        delivery.invocation_id = answer.pk
+        _delivered(delivery, now)
+
+
+def _delivered(delivery: EventDelivery, now: datetime) -> None:
+    delivery.status, delivery.delivered_at = DeliveryStatus.DELIVERED, now
+    delivery.next_attempt_at, delivery.error = None, ""
 
 
 def _put_off(delivery: EventDelivery, error: NimbusError, now: datetime) -> None:
@@ -178,14 +193,13 @@ def _put_off(delivery: EventDelivery, error: NimbusError, now: datetime) -> None
 
 def _fail(delivery: EventDelivery, reason: str) -> None:
     delivery.status, delivery.next_attempt_at, delivery.error = DeliveryStatus.FAILED, None, reason
-    names = {"rule": delivery.rule_name, "function": delivery.function_name}
+    names = {"rule": delivery.rule_name, "target": delivery.function_name or delivery.workflow_name}
     log.warning("an event was not delivered", extra=names | {"delivery": str(delivery.pk), "reason": reason})
 
 
 def _new(sending: Sending) -> NewInvocation:
     """Raises what looking up the function and the choice of a version raise, TooLarge, Forbidden."""
-    if not standing.may_call(sending.rule.who):
-        raise Forbidden("The owner of the rule may not call functions any more.")
+    _check_rights(sending)
     event, alias = sending.event, sending.target.alias
     function_id = str(sending.target.function_id)
     function = directory.known(function_id) or directory.look_up(function_id)
@@ -201,8 +215,31 @@ def _new(sending: Sending) -> NewInvocation:
     )
 
 
+def _started(sending: Sending) -> UUID:
+    """The execution's id. Raises WorkflowNotFound, TooLarge, Forbidden."""
+    _check_rights(sending)
+    event = sending.event
+    workflow = workflow_get(str(sending.target.workflow_id))
+    # A savepoint: a refusal must not undo the others' deliveries.
+    with transaction.atomic():
+        execution = workflow_runs.start(
+            workflow,
+            _input(sending),
+            new_id(),
+            trigger_type=TriggerType.EVENT,
+            request_id=event.request_id or str(event.pk),
+            hops=event.hops + 1,
+        )
+    return execution.pk
+
+
+def _check_rights(sending: Sending) -> None:
+    if not standing.may_call(sending.rule.who):
+        raise Forbidden("The owner of the rule may not call functions any more.")
+
+
 def _input(sending: Sending) -> bytes:
-    """What the function is called with. Raises TooLarge."""
+    """What the target is called with. Raises TooLarge."""
     if sending.target.template is None:
         return bytes(sending.event.body)
     limit = config().max_event_bytes

@@ -1,4 +1,5 @@
-"""Event rules: which events call which functions. Checked when they are written, so that matching never fails."""
+"""Event rules: which events call which functions and start which workflows. Checked when they are written, so that
+matching never fails."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 import orjson
@@ -24,6 +25,8 @@ from triggers.errors import EventRuleExists, EventRuleNotFound
 from triggers.input_template import Template, TemplateError, compile_template
 from triggers.models import EventRule
 from triggers.patterns import Pattern, PatternError, compile_pattern
+from workflows.errors import WorkflowNotFound
+from workflows.selectors import workflow_get
 
 MAX_RULES = 200
 """Of one owner: each event is held against all that may see it."""
@@ -35,13 +38,15 @@ _PAYLOADS = ("data", "data_base64")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a rule calls."""
+    """What a rule calls: a function, or else a workflow."""
 
-    function_id: UUID
-    function: str
-    alias: str
     template: Template | None
     """None: the whole event."""
+    function_id: UUID | None = None
+    function: str = ""
+    alias: str = ""
+    workflow_id: UUID | None = None
+    workflow: str = ""
 
 
 def rules() -> QuerySet[EventRule]:
@@ -122,15 +127,15 @@ def pattern_of(text: str) -> Pattern:
 @lru_cache(maxsize=4096)
 def targets_of(text: str) -> tuple[Target, ...]:
     """Of a stored rule."""
-    return tuple(
-        Target(
-            function_id=UUID(one["function_id"]),
-            function=one["function"],
-            alias=one.get("alias", ""),
-            template=compile_template(one["input_template"]) if "input_template" in one else None,
-        )
-        for one in orjson.loads(text)
-    )
+    return tuple(_target(one) for one in orjson.loads(text))
+
+
+def _target(stored: Mapping[str, Any]) -> Target:
+    template = compile_template(stored["input_template"]) if "input_template" in stored else None
+    if "workflow_id" in stored:
+        return Target(template, workflow_id=UUID(stored["workflow_id"]), workflow=stored["workflow"])
+    function_id = UUID(stored["function_id"])
+    return Target(template, function_id=function_id, function=stored["function"], alias=stored.get("alias", ""))
 
 
 def shown_targets(rule: EventRule) -> list[dict[str, Any]]:
@@ -173,10 +178,28 @@ def _checked_targets(given: Sequence[Mapping[str, Any]], who: Principal) -> list
 
 
 def _checked_target(given: Mapping[str, Any], at: str) -> dict[str, Any]:
-    if given.get("workflow"):
-        _refuse(f"{at}.workflow", "Workflows can't be called by events yet. Name a function.")
+    target = _workflow_target(given, at) if given.get("workflow") else _function_target(given, at)
+    if given.get("input_template") is not None:
+        checked_template(given["input_template"], f"{at}.input_template")
+        target["input_template"] = given["input_template"]
+    return target
+
+
+def _workflow_target(given: Mapping[str, Any], at: str) -> dict[str, Any]:
+    if given.get("function"):
+        _refuse(f"{at}.workflow", "Give either a function or a workflow, not both.")
+    if given.get("alias"):
+        _refuse(f"{at}.alias", "Is for functions only: of a workflow the newest version runs.")
+    try:
+        workflow = workflow_get(given["workflow"])
+    except WorkflowNotFound as error:
+        _refuse(f"{at}.workflow", error.message)
+    return {"workflow_id": str(workflow.pk), "workflow": workflow.name}
+
+
+def _function_target(given: Mapping[str, Any], at: str) -> dict[str, Any]:
     if not given.get("function"):
-        _refuse(f"{at}.function", "Is required.")
+        _refuse(f"{at}.function", "Is required; or a workflow.")
     try:
         function = function_get(given["function"])
         target = {"function_id": str(function.pk), "function": function.name}
@@ -187,13 +210,10 @@ def _checked_target(given: Mapping[str, Any], at: str) -> dict[str, Any]:
         _refuse(f"{at}.function", error.message)
     except AliasNotFound as error:
         _refuse(f"{at}.alias", error.message)
-    if given.get("input_template") is not None:
-        checked_template(given["input_template"], f"{at}.input_template")
-        target["input_template"] = given["input_template"]
     return target
 
 
-def _refuse(field: str, message: str) -> None:
+def _refuse(field: str, message: str) -> NoReturn:
     raise InvalidRequest(f"{field}: {message}", details={field: [message]})
 
 
@@ -210,8 +230,12 @@ def _state(rule: EventRule) -> dict[str, Any]:
         "name": rule.name,
         "description": rule.description,
         "pattern": rule.pattern,
-        "targets": [
-            f"{one['function']}:{one['alias']}" if "alias" in one else one["function"] for one in shown_targets(rule)
-        ],
+        "targets": [_told(one) for one in shown_targets(rule)],
         "enabled": rule.enabled,
     }
+
+
+def _told(target: Mapping[str, Any]) -> str:
+    if "workflow" in target:
+        return f"workflow {target['workflow']}"
+    return f"{target['function']}:{target['alias']}" if "alias" in target else str(target["function"])

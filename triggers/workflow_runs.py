@@ -7,19 +7,15 @@ from uuid import UUID
 
 from accounts import standing
 from nimbus_project.core.errors import Forbidden
-from workflows.errors import WorkflowNotFound
 from workflows.models import OPEN, Execution, Workflow
 from workflows.services import execution_start
 
 
 def start(
-    workflow_id: UUID, input_text: bytes, execution_id: UUID, *, trigger_type: str, request_id: str, hops: int = 0
+    workflow: Workflow, input_text: bytes, execution_id: UUID, *, trigger_type: str, request_id: str, hops: int = 0
 ) -> Execution:
     """With the rights that the workflow's owner has today; whether the caller may is the caller's business. Raises
-    WorkflowNotFound, Forbidden when the owner may call functions no more, InvalidRequest."""
-    workflow = Workflow.objects.select_related("definition").filter(pk=workflow_id).first()
-    if workflow is None:
-        raise WorkflowNotFound("The workflow is not there any more.")
+    Forbidden when the owner may call functions no more, InvalidRequest."""
     if not standing.may_call(standing.principal_of(workflow.owner_id, workflow.role)):
         raise Forbidden("The owner of the workflow may not call functions any more.")
     return execution_start(

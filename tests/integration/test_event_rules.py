@@ -72,7 +72,7 @@ def test_a_rule_is_made_read_changed_and_deleted(plane: Api) -> None:
         ({"targets": [{"function": "nothing"}]}, "targets.0.function", "no function"),
         ({"targets": [{"function": "hello"}, {"function": "a\0b"}]}, "targets.1.function", ""),
         ({"targets": [{"function": "hello", "alias": "nope"}]}, "targets.0.alias", "no alias"),
-        ({"targets": [{"workflow": "w"}]}, "targets.0.workflow", "can't be called by events yet"),
+        ({"targets": [{"workflow": "w"}]}, "targets.0.workflow", "no workflow"),
         ({"targets": [{"function": "hello", "delay": 5}]}, "targets.0.delay", "no such field"),
         (
             {"targets": [{"function": "hello"}, {"function": "hello", "input_template": {"a": ["<$..b>"]}}]},

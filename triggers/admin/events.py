@@ -34,9 +34,17 @@ class EventRuleAdmin(ReadOnlyAdmin):
 
 @admin.register(EventDelivery)
 class EventDeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("rule_name", "function_name", "status", "attempts", "invocation_id", "error", "created_at")
+    list_display = ("rule_name", "function_name", "workflow_name", "status", "attempts", "error", "created_at")
     list_filter = ("status", "created_at")
-    search_fields = ("=id", "=event_id", "=invocation_id", "rule_name", "function_name")
+    search_fields = (
+        "=id",
+        "=event_id",
+        "=invocation_id",
+        "=execution_id",
+        "rule_name",
+        "function_name",
+        "workflow_name",
+    )
     show_full_result_count = False
 
 

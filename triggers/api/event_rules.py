@@ -33,6 +33,7 @@ _PAGE = [
 ]
 _PATTERN = {"type": ["order.paid"], "data": {"amount": [{"numeric": [">", 100]}]}}
 _TEMPLATE = {"order": "<$.data.order>", "text": "Paid: <$.data.amount> by <$.source>"}
+_STARTS = {"name": "on-paid", "pattern": {"type": ["order.paid"]}, "targets": [{"workflow": "fulfil-order"}]}
 _ON_PAID = {"name": "on-paid", "pattern": _PATTERN, "targets": [{"function": "hello", "input_template": _TEMPLATE}]}
 
 
@@ -52,7 +53,10 @@ class EventRulesApi(APIView):
         operation_id="event_rule_create",
         request=EventRuleCreateSerializer,
         responses={201: EventRuleSerializer},
-        examples=[OpenApiExample("large orders", value=_ON_PAID, request_only=True)],
+        examples=[
+            OpenApiExample("large orders", value=_ON_PAID, request_only=True),
+            OpenApiExample("a workflow for each order", value=_STARTS, request_only=True),
+        ],
     )
     def post(self, request: Request) -> Response:
         given = EventRuleCreateSerializer(data=request.data)

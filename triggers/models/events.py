@@ -65,7 +65,7 @@ class Event(models.Model):
 
 
 class EventRule(models.Model):
-    """Which events call which functions. It acts with the rights of its owner."""
+    """Which events call which functions and start which workflows. It acts with the rights of its owner."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=64)
@@ -79,7 +79,7 @@ class EventRule(models.Model):
     pattern = models.TextField()
     """JSON text: jsonb would refuse "\\u0000"."""
     targets = models.TextField()
-    """JSON text: ``[{"function_id", "function", "alias"*, "input_template"*}]``"""
+    """JSON text: ``[{"function_id", "function", "alias"*, "input_template"*}]``, or ``"workflow_id", "workflow"``."""
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -104,15 +104,15 @@ class DeliveryStatus(models.TextChoices):
     PENDING = "pending"
     """The function could not be called yet; tried again."""
     DELIVERED = "delivered"
-    """An invocation was stored, with retries and a dead letter of its own."""
+    """An invocation was stored, with retries and a dead letter of its own; or an execution."""
     FAILED = "failed"
 
 
 class EventDelivery(models.Model):
     """An event that a rule matched, for one of its targets: a row that there can be one of, stored in one transaction
-    with the invocation.
+    with the invocation or the execution.
 
-    No foreign keys: history outlives rules and functions, and retention takes both tables in its own time.
+    No foreign keys: history outlives rules, functions and workflows, and retention takes both tables in its own time.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -125,10 +125,13 @@ class EventDelivery(models.Model):
     target = models.PositiveSmallIntegerField()
     """Its place among the rule's."""
     replay_id = models.UUIDField(default=LIVE)
-    function_id = models.UUIDField()
-    function_name = models.CharField(max_length=64)
+    function_id = models.UUIDField(null=True, blank=True)
+    function_name = models.CharField(max_length=64, blank=True)
+    workflow_id = models.UUIDField(null=True, blank=True)
+    workflow_name = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=16, choices=DeliveryStatus)
     invocation_id = models.UUIDField(null=True, blank=True)
+    execution_id = models.UUIDField(null=True, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True)
@@ -150,7 +153,7 @@ class EventDelivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rule_name} → {self.function_name}"
+        return f"{self.rule_name} → {self.function_name or self.workflow_name}"
 
 
 class ReplayStatus(models.TextChoices):

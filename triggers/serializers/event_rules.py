@@ -15,11 +15,11 @@ from triggers.patterns import Mismatch
 
 
 class TargetSerializer(StrictSerializer):
-    passed_over: ClassVar = frozenset({"function_id"})
+    passed_over: ClassVar = frozenset({"function_id", "workflow_id"})
 
     function = TextField(required=False, help_text="id or name; of yours, or shared with you")
-    workflow = TextField(required=False, help_text="not yet")
-    alias = TextField(required=False, allow_blank=True, max_length=64)
+    workflow = TextField(required=False, help_text="id or name; instead of a function")
+    alias = TextField(required=False, allow_blank=True, max_length=64, help_text="of a function")
     input_template = serializers.JSONField(
         required=False, allow_null=True, help_text="what it is called with instead of the event: `<$.data.id>` in it"
     )
@@ -46,8 +46,10 @@ class EventRuleUpdateSerializer(StrictSerializer):
 
 
 class ShownTargetSerializer(serializers.Serializer):
-    function_id = serializers.UUIDField()
-    function = serializers.CharField()
+    function_id = serializers.UUIDField(required=False, help_text="this, or a workflow's")
+    function = serializers.CharField(required=False)
+    workflow_id = serializers.UUIDField(required=False)
+    workflow = serializers.CharField(required=False)
     alias = serializers.CharField(required=False)
     input_template = serializers.JSONField(required=False)
 

@@ -74,11 +74,14 @@ class EventDeliverySerializer(serializers.Serializer):
     rule_id = serializers.UUIDField()
     rule = serializers.CharField(help_text="its name")
     target = serializers.IntegerField(help_text="its place among the rule's, from 0")
-    function_id = serializers.UUIDField()
-    function = serializers.CharField()
+    function_id = serializers.UUIDField(required=False, help_text="this, or a workflow's")
+    function = serializers.CharField(required=False)
+    workflow_id = serializers.UUIDField(required=False)
+    workflow = serializers.CharField(required=False)
     replay_id = serializers.UUIDField(required=False)
     status = serializers.ChoiceField(choices=DeliveryStatus.choices)
     invocation_id = serializers.UUIDField(required=False)
+    execution_id = serializers.UUIDField(required=False, help_text="of a workflow")
     attempts = serializers.IntegerField()
     next_attempt_at = serializers.DateTimeField(required=False)
     error = serializers.CharField(required=False)
@@ -187,11 +190,14 @@ def delivery_shape(row: EventDelivery) -> dict[str, Any]:
         "rule_id": str(row.rule_id),
         "rule": row.rule_name,
         "target": row.target,
-        "function_id": str(row.function_id),
-        "function": row.function_name,
+        "function_id": str(row.function_id) if row.function_id else None,
+        "function": row.function_name or None,
+        "workflow_id": str(row.workflow_id) if row.workflow_id else None,
+        "workflow": row.workflow_name or None,
         "replay_id": str(row.replay_id) if row.replay_id != LIVE else None,
         "status": str(row.status),
         "invocation_id": str(row.invocation_id) if row.invocation_id else None,
+        "execution_id": str(row.execution_id) if row.execution_id else None,
         "attempts": row.attempts,
         "next_attempt_at": row.next_attempt_at,
         "error": row.error or None,
