@@ -196,7 +196,7 @@ def _submit(row: Schedule, fire: ScheduleFire, request_id: str) -> Invocation:
 def _start(row: Schedule, fire: ScheduleFire, request_id: str) -> None:
     assert row.workflow is not None and fire.execution_id is not None
     event = event_of(row, fire.fire_time)
-    workflow_runs.start(row.workflow_id, event, fire.execution_id, trigger_type=TriggerType.CRON, request_id=request_id)
+    workflow_runs.start(row.workflow, event, fire.execution_id, trigger_type=TriggerType.CRON, request_id=request_id)
 
 
 def _chosen(function: LiveFunction, row: Schedule) -> tuple[int | None, str]:

@@ -1,5 +1,5 @@
-"""What happens on the platform, as events on its bus: types that begin with ``nimbus.``, of the owner of the function or
-the workflow.
+"""What happens on the platform, as events on its bus: types that begin with ``nimbus.``, of the owner of the function
+or the workflow.
 
 Heard in the transaction of what happened (`functions/news.py`), so that an event is there exactly when that is. A run
 that succeeds tells nothing and costs nothing. Synchronous calls that fail are their callers' to know: a queued

@@ -149,10 +149,7 @@ def schedule_update(reference: str, **given: Any) -> Schedule:
             setattr(row, key, given[key])
         if "payload" in given:
             row.payload = _payload(given["payload"])
-        if "function" in given and function_get(given["function"]).pk != row.function_id:
-            raise _invalid("function", "What a schedule runs can't change. Create another schedule.")
-        if "workflow" in given and workflow_get(given["workflow"]).pk != row.workflow_id:
-            raise _invalid("workflow", "What a schedule runs can't change. Create another schedule.")
+        _check_same(row, given)
         _check_target(row)
         if changed & {"cron_expression", "cron_timezone", "enabled"}:
             _set_next(row, now)
@@ -210,6 +207,15 @@ def _target(function: str, workflow: str) -> dict[str, Any]:
     if workflow:
         return {"workflow": workflow_get(workflow, for_update=True)}
     return {"function": function_get(function, for_update=True)}
+
+
+def _check_same(row: Schedule, given: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest for another target, FunctionNotFound, WorkflowNotFound."""
+    message = "What a schedule runs can't change. Create another schedule."
+    if "function" in given and (row.function is None or function_get(given["function"]).pk != row.function_id):
+        raise _invalid("function", message)
+    if "workflow" in given and (row.workflow is None or workflow_get(given["workflow"]).pk != row.workflow_id):
+        raise _invalid("workflow", message)
 
 
 def _payload(value: Any) -> bytes | None:

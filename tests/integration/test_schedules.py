@@ -182,7 +182,7 @@ def test_refused_with_the_field(api: Api) -> None:
 def test_other_refusals(api: Api) -> None:
     refusal(api.post("/schedules", NIGHTLY | {"function": "nothing"}), 404, "function_not_found")
     refusal(api.post("/schedules", {"function": "hello"}), 400)
-    refusal(api.post("/schedules", {"workflow": "w", "cron_expression": "* * * * *"}), 400)
+    refusal(api.post("/schedules", {"workflow": "w", "cron_expression": "* * * * *"}), 404, "workflow_not_found")
     refusal(api.get("/schedules?function_id=nothing"), 404, "function_not_found")
     for reference in ("nothing", "01900000-0000-7000-8000-000000000000", "%00"):
         refusal(api.get(f"/schedules/{reference}"), 404)
