@@ -177,6 +177,8 @@ class Config(BaseSettings):
     retention_logs_days: int = Field(14, ge=0)
     """Of invocations; never longer than these."""
     retention_dead_letters_days: int = Field(30, ge=0)
+    retention_executions_days: int = Field(30, ge=0)
+    """Executions of workflows with their steps, and definitions that nothing has any more."""
     retention_deliveries_days: int = Field(14, ge=0)
     """Of webhooks and events."""
     retention_events_days: int = Field(14, ge=0)

@@ -22,6 +22,7 @@ from nimbus_project.core.pruning import Prunable
 from nimbus_project.core.queue import Task
 from triggers import alert_retention, event_retention
 from triggers.models import ScheduleFire, WebhookDelivery
+from workflows.retention import DEFINITIONS, EXECUTIONS
 
 log = logging.getLogger("nimbus.retention")
 
@@ -46,6 +47,8 @@ TABLES: tuple[Prunable, ...] = (
     REPORTS,
     DEAD_LETTERS,
     IDEMPOTENCY_KEYS,
+    EXECUTIONS,
+    DEFINITIONS,
     FIRES,
     event_retention.EVENTS,
     event_retention.DELIVERIES,

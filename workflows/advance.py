@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from accounts import standing
 from accounts.principal import Principal
 from functions import news
 from nimbus_project.config import config
+from nimbus_project.core import metrics
 from nimbus_project.core.logging import request_id_var
 from workflows import branches, calls, definition, engine
 from workflows.branches import Parents
@@ -274,6 +275,7 @@ def end(
         execution.error_code, execution.error = failure.error[:256], failure.cause
     changed = ("status", "current_state", "steps_made", "output", "error", "error_code")
     execution.save(update_fields=[*changed, "started_at", "completed_at", "timeout_at"])
+    transaction.on_commit(metrics.WORKFLOW_EXECUTIONS.labels(execution.workflow_name, str(status)).inc)
     news.tell(
         "execution.finished", execution_id=str(execution.pk), workflow=execution.workflow_name, status=str(status)
     )
@@ -283,6 +285,8 @@ def _close(step: Step, status: StepStatus, now: datetime, failure: Failure | Non
     step.status, step.completed_at, step.wake_at, step.timeout_at = status, now, None, None
     if failure is not None:
         step.error_code, step.error = failure.error[:256], failure.cause
+    duration_ms = (now - (step.started_at or now)).total_seconds() * 1000
+    transaction.on_commit(partial(metrics.WORKFLOW_STEP_DURATION.observe, duration_ms))
     _store(step)
 
 

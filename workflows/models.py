@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from nimbus_project.core.ids import new_id
 from workflows.states import StateType
@@ -44,6 +45,8 @@ class StoredDefinition(models.Model):
     sha256 = models.CharField(max_length=64, primary_key=True)
     document = models.TextField()
     """JSON text in the specification's spelling: jsonb would refuse "\\u0000" and forget the order of states."""
+    used_at = models.DateTimeField(default=timezone.now, db_index=True)
+    """When a workflow got it last. Retention leaves what was used lately, for whoever is about to refer to it."""
 
     def __str__(self) -> str:
         return self.sha256

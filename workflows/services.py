@@ -207,7 +207,10 @@ def _first_of(execution_id: UUID) -> Execution:
 def _stored(definition: Definition) -> StoredDefinition:
     text = orjson.dumps(definition.document)
     sha256 = hashlib.sha256(text).hexdigest()
-    return StoredDefinition.objects.get_or_create(pk=sha256, defaults={"document": text.decode()})[0]
+    # Also locks it until the workflow that refers to it is stored: retention waits, and sees that it is in use.
+    used = {"used_at": timezone.now()}
+    new = used | {"document": text.decode()}
+    return StoredDefinition.objects.update_or_create(pk=sha256, defaults=used, create_defaults=new)[0]
 
 
 def _store(row: Workflow) -> None:

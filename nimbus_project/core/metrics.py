@@ -1,7 +1,7 @@
 """Nimbus's own Prometheus metrics, the names as the contract has them.
 
 Web and workers write to shared files (`PROMETHEUS_MULTIPROC_DIR`, set by the supervisor), so that one scrape of any
-web process shows all. Labels are names of functions and runtimes: bounded by the number of functions.
+web process shows all. Labels are names of functions, runtimes and workflows: bounded by the number of these.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ WEBHOOK_REQUESTS = Counter(
 RETRIES = Counter("nimbus_async_retries_total", "Attempts of queued invocations that were put back.")
 DEAD_LETTERS = Counter("nimbus_dead_letters_total", "Queued invocations that failed for good.")
 CRON_FIRES = Counter("nimbus_cron_fires_total", "Runs that schedules started.")
+WORKFLOW_EXECUTIONS = Counter("nimbus_workflow_executions_total", "Executions that have ended.", ["workflow", "status"])
+WORKFLOW_STEP_DURATION = Histogram(
+    "nimbus_workflow_step_duration_ms", "From the beginning of a state's run to its end, all its tries.", buckets=_MS
+)
 POOL_SIZE = Gauge("nimbus_sandbox_pool_size", "Sandboxes there.", ["runtime"], multiprocess_mode="livesum")
 POOL_WARM = Gauge(
     "nimbus_sandbox_pool_warm", "Loaded sandboxes without work.", ["runtime"], multiprocess_mode="livesum"
