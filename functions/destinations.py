@@ -3,11 +3,13 @@
 Given as one of these, kept in the second spelling; empty: nowhere::
 
     "resize"   "resize:prod"   "resize:3"        {"function": "resize:prod"}
+                                                 {"workflow": "fulfil-order"}
     "https://example.com/hook"                   {"url": "https://example.com/hook", "signing_secret"?: "HOOK_SECRET"}
                                                  {"event": {"type": "order.failed", "source"?: "/shop", "subject"?:
                                                  "x"}}
 
-`signing_secret` names one of the function's secrets. What delivers them is invocations/reports.
+`signing_secret` names one of the function's secrets. What delivers them is invocations/reports. Functions lie below
+workflows and can't import them: the app above says by `register` how to ask for one.
 """
 
 from __future__ import annotations
@@ -22,12 +24,22 @@ from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.outgoing import url_problem
 
 Destination = Mapping[str, Any]
+IsThere = Callable[[str], bool]
+"""Whether there is a workflow of this name, for the principal of this request."""
 
 MAX_ATTRIBUTE = 256
 _REFERENCE = re.compile(NAME_PATTERN[1:-1] + r"(?::[A-Za-z0-9_-]{1,64})?")
+_NAME = re.compile(NAME_PATTERN[1:-1])
 _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _PLATFORM = "nimbus."
-_FORMS = 'a function ("name", "name:alias", "name:3"), a URL, or {"event": {"type": …}}'
+_FORMS = 'a function ("name", "name:alias", "name:3"), a URL, {"workflow": "name"} or {"event": {"type": …}}'
+
+_has_workflow: IsThere | None = None
+
+
+def register(has_workflow: IsThere) -> None:
+    global _has_workflow
+    _has_workflow = has_workflow
 
 
 def parse(given: Any) -> dict[str, Any]:
@@ -38,11 +50,9 @@ def parse(given: Any) -> dict[str, Any]:
         given = {"url": given} if "://" in given else {"function": given}
     if not isinstance(given, dict):
         raise ValueError(f"Must be {_FORMS}.")
-    kinds = [kind for kind in (*_PARSERS, "workflow") if kind in given]
+    kinds = [kind for kind in _PARSERS if kind in given]
     if len(kinds) != 1:
         raise ValueError(f"Must be {_FORMS}.")
-    if kinds[0] == "workflow":
-        raise ValueError("Workflows can't be destinations yet. Name a function that starts one.")
     return _PARSERS[kinds[0]](given)
 
 
@@ -53,16 +63,26 @@ def function_of(destination: Destination) -> str:
 
 
 def check_known(given: Mapping[str, Any]) -> None:
-    """Of what a function is being given: a function that is to be called must be there, for who says so. Whether it
-    may be called is asked again each time, in the name of the function's owner. Raises InvalidRequest."""
+    """Of what a function is being given: a function or workflow that is to be called must be there, for who says so.
+    Whether it may be called is asked again each time, in the name of the function's owner. Raises InvalidRequest."""
     for field in ("on_success", "on_failure"):
-        name = function_of(given.get(field, {}))
-        try:
-            if name:
-                function_get(name)
-        except FunctionNotFound:
+        destination = given.get(field, {})
+        name, workflow = function_of(destination), destination.get("workflow", "")
+        message = ""
+        if name and not _has_function(name):
             message = f"There is no function named {name}."
-            raise InvalidRequest(message, details={field: [message]}) from None
+        if workflow and (_has_workflow is None or not _has_workflow(workflow)):
+            message = f"There is no workflow named {workflow}."
+        if message:
+            raise InvalidRequest(message, details={field: [message]})
+
+
+def _has_function(name: str) -> bool:
+    try:
+        function_get(name)
+    except FunctionNotFound:
+        return False
+    return True
 
 
 def _function(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,6 +91,14 @@ def _function(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
         raise ValueError('The function must be given as "name", "name:alias" or "name:3".')
     return {"function": reference}
+
+
+def _workflow(given: Mapping[str, Any]) -> dict[str, Any]:
+    _only(given, "workflow")
+    name = given["workflow"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError("The workflow must be given by its name.")
+    return {"workflow": name}
 
 
 def _url(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +136,7 @@ def _only(given: Mapping[str, Any], *names: str) -> None:
 
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "function": _function,
+    "workflow": _workflow,
     "url": _url,
     "event": _event,
 }

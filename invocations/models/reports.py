@@ -43,7 +43,7 @@ class Report(models.Model):
     error = models.TextField(blank=True)
     """Of the last try."""
     result_id = models.UUIDField(null=True, blank=True)
-    """The invocation that it became, for a function."""
+    """The invocation that it became, for a function; the execution, for a workflow."""
     delivered_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
 

@@ -1,5 +1,5 @@
-"""Sending a report: to a function exactly once, in the transaction that says so; to a URL and to the event bus at least
-once, under the same id. What fails is tried again with back-off, and kept when it is given up."""
+"""Sending a report: to a function or a workflow exactly once, in the transaction that says so; to a URL and to the event
+bus at least once, under the same id. What fails is tried again with back-off, and kept when it is given up."""
 
 from __future__ import annotations
 
@@ -42,16 +42,20 @@ HELD = timedelta(seconds=60)
 EventPublisher = Callable[[Mapping[str, Any], "int | None", int], None]
 """A CloudEvent (JSON), its owner, its hops; in the transaction of the caller. Raises NimbusError."""
 _publish: EventPublisher | None = None
+WorkflowStarter = Callable[[str, bytes, UUID, str, int], None]
+"""A workflow's name, the input, the execution's id, the request's, its hops; in the transaction of the caller and in
+the name of the function's owner. Raises NimbusError."""
+_start: WorkflowStarter | None = None
 
 
 class _Refused(Exception):
     """It will not be delivered, however often it is tried. The message says why."""
 
 
-def register(publish: EventPublisher) -> None:
-    """Who has the event bus, an app above this one, says so when it starts."""
-    global _publish
-    _publish = publish
+def register(publish: EventPublisher, start: WorkflowStarter) -> None:
+    """Who has the event bus and workflows, an app above this one, says so when it starts."""
+    global _publish, _start
+    _publish, _start = publish, start
 
 
 def take(function_id: UUID, now: datetime) -> Report | None:
@@ -110,6 +114,15 @@ def _to_function(report: Report, row: Invocation, now: datetime) -> None:
         )
 
 
+def _to_workflow(report: Report, row: Invocation, now: datetime) -> None:
+    if _start is None:
+        raise _Refused("There are no workflows on this platform.")
+    event = _record(report, row)
+    with transaction.atomic(), acting_as(acting.owner(report.owner_id)):
+        if _delivered(report, now, result_id=(execution_id := new_id())):
+            _start(report.destination["workflow"], event, execution_id, row.request_id, report.hops + 1)
+
+
 def _to_url(report: Report, row: Invocation, now: datetime) -> None:
     body = _record(report, row)
     headers = {"content-type": "application/json", "user-agent": "Nimbus", "webhook-id": str(report.pk)}
@@ -143,6 +156,7 @@ def _to_bus(report: Report, row: Invocation, now: datetime) -> None:
 
 _KINDS: dict[str, Callable[[Report, Invocation, datetime], None]] = {
     "function": _to_function,
+    "workflow": _to_workflow,
     "url": _to_url,
     "event": _to_bus,
 }

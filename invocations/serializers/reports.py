@@ -21,7 +21,7 @@ class ReportSerializer(serializers.Serializer):
     attempts = serializers.IntegerField(help_text="tries begun")
     next_attempt_at = serializers.DateTimeField(required=False)
     error = serializers.CharField(required=False, help_text="of the last try")
-    result_id = serializers.UUIDField(required=False, help_text="the invocation that it became, for a function")
+    result_id = serializers.UUIDField(required=False, help_text="the invocation or the execution that it became")
     delivered_at = serializers.DateTimeField(required=False)
     created_at = serializers.DateTimeField()
 

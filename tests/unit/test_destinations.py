@@ -65,7 +65,11 @@ def test_destinations(given: Any, kept: dict[str, Any]) -> None:
         ({"event": {"type": "a", "source": 1}}, "source"),
         ({"event": {"type": "a", "id": "x"}}, "no such field: id"),
         ({"event": {"type": "Nimbus.invocation.failed"}}, "platform's own"),
-        ({"workflow": "w"}, "Workflows"),
+        ({"workflow": 3}, "by its name"),
+        ({"workflow": "w:3"}, "by its name"),
+        ({"workflow": "w\n"}, "by its name"),
+        ({"workflow": "w", "function": "f"}, "Must be"),
+        ({"workflow": "w", "alias": "prod"}, "no such field"),
     ],
 )
 def test_what_is_none(given: Any, told: str) -> None:
