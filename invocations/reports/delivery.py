@@ -1,5 +1,5 @@
-"""Sending a report: to a function or a workflow exactly once, in the transaction that says so; to a URL and to the event
-bus at least once, under the same id. What fails is tried again with back-off, and kept when it is given up."""
+"""Sending a report: to a function or a workflow exactly once, in the transaction that says so; to a URL and to the
+event bus at least once, under the same id. What fails is tried again with back-off, and kept when it is given up."""
 
 from __future__ import annotations
 
