@@ -76,7 +76,7 @@ def test_one_that_is_gone_is_waited_for() -> None:
 
 
 def test_given_by_name_of_one_that_may_be_seen(api: Api) -> None:
-    make_key("ann", "developer")
+    make_key("dora", "developer")
     make_key("ben", "developer")
     with acting_as(standing.principal_of(user_id("ben"), "developer")):
         services.workflow_create(name="w", definition=PASS)
@@ -86,8 +86,8 @@ def test_given_by_name_of_one_that_may_be_seen(api: Api) -> None:
     assert api.post("/functions", body | TO_W).json()["on_success"] == {"workflow": "w"}
     from functions import services as functions
 
-    # Ann gets it, and sees no workflow of ben's.
-    functions.function_give("f", user_id("ann"))
+    # Dora gets it, and sees no workflow of ben's.
+    functions.function_give("f", user_id("dora"))
     function = functions.function_get("f")
     ended(function)
     report = tried(function)

@@ -147,17 +147,17 @@ class TestTheOwner:
         from accounts.principal import acting_as
         from accounts.selectors import user_get
 
-        make_key("ann", "developer")
-        ann = user_get("ann").pk
-        with acting_as(standing.principal_of(ann, "developer")):
+        make_key("ada", "developer")
+        owner_id = user_get("ada").pk
+        with acting_as(standing.principal_of(owner_id, "developer")):
             row = make()
         firing.tick(sec(1))
-        assert (Execution.objects.get().owner_id, Execution.objects.get().role) == (ann, "developer")
-        accounts.user_update("ann", role="viewer")
+        assert (Execution.objects.get().owner_id, Execution.objects.get().role) == (owner_id, "developer")
+        accounts.user_update("ada", role="viewer")
         firing.tick(sec(2))
-        accounts.user_update("ann", role="developer")
+        accounts.user_update("ada", role="developer")
         firing.tick(sec(3))
-        accounts.user_update("ann", active=False)
+        accounts.user_update("ada", active=False)
         firing.tick(sec(4))
         assert [status for status, _ in story(row)] == ["fired", "refused", "fired", "refused"]
         assert "owner" in ScheduleFire.objects.filter(status="refused")[0].reason
