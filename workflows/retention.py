@@ -19,6 +19,8 @@ def _ended(before: datetime) -> Q:
 def _delete(before: datetime, limit: int) -> int:
     """The oldest ones that have together about so many rows, with their steps: one alone may have thousands."""
     heads = list(EXECUTIONS.old(before).order_by("created_at").values_list("pk", "steps_made")[:limit])
+    if not heads:
+        return 0
     keys: list[UUID] = []
     rows = 0
     for pk, steps in heads:
@@ -28,7 +30,7 @@ def _delete(before: datetime, limit: int) -> int:
         keys.append(pk)
     while _delete_steps(keys, limit):
         pass
-    return Execution.objects.filter(pk__in=keys).delete()[1].get(Execution._meta.label, 0) if keys else 0
+    return Execution.objects.filter(pk__in=keys).delete()[1].get(Execution._meta.label, 0)
 
 
 def _delete_steps(executions: list[UUID], limit: int) -> int:
