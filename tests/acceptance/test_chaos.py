@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.acceptance import chaos_executions
 from tests.acceptance.chaos import Ear, Killer, World, running_world, settled
 from tests.requirements import require
 from tests.services import PostgresServer, RedisServer, wait_until
@@ -127,10 +128,13 @@ def test_what_was_accepted_comes_to_exactly_one_end(world: World) -> None:
     try:
         body = {"name": "chaos", "runtime": "python3.11", "handler": "handler.main", "code": CODE, "memory_mb": 128}
         client.ask("POST", "/functions", 201, json=body | {"max_retries": 1, "network": "egress", "timeout_sec": 20})
+        chaos_executions.create(client)
         ids = accepted_while_killed(client, ear, killer)
         settled(world)
         wait_until(lambda: client.ended() == COUNT, 180, "all of them to end")
         check(client, ids, ear)
+        wait_until(lambda: chaos_executions.have_ended(client), 60, "all executions to end")
+        chaos_executions.check(client, range(0, COUNT, chaos_executions.EVERY))
     finally:
         client.close()
         ear.close()
@@ -143,7 +147,11 @@ def accepted_while_killed(client: Client, ear: Ear, killer: Killer) -> dict[int,
 
     def send(token: int) -> str:
         pace.acquire()
-        return "" if cut_short.is_set() else client.send(token, ear.port)
+        if cut_short.is_set():
+            return ""
+        if token % chaos_executions.EVERY == 0:
+            chaos_executions.begin(client, token)
+        return client.send(token, ear.port)
 
     began, let = time.monotonic(), 0
     with ThreadPoolExecutor(24) as pool:
