@@ -34,12 +34,13 @@ help: ## this list
 	@echo
 	@echo "  make run WEB=2 WORKERS=2 PORT=9000     more processes, another port"
 	@echo "  make test ARGS='tests/unit -k name'    some of the tests"
+	@echo "  make test ARGS=tests                   all of them, one after the other"
 
 run: $(RUN_STAMP) ## start the platform on http://localhost:8080 (Ctrl-C ends it)
 	@$(WITH_ENV) $(WITH_PORT) exec $(PY) -m nimbus_project.supervisor --web $(WEB) --workers $(WORKERS)
 
 test: $(DEV_STAMP) ## run the tests; what the machine lacks is skipped, counted and named
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m $(if $(strip $(ARGS)),pytest $(ARGS),tests.lanes)
 
 lint: $(DEV_STAMP) ## ruff: rules and format
 	@$(VENV)/bin/ruff check .
