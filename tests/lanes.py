@@ -29,11 +29,9 @@ ALONE = (
     "tests/acceptance/test_chaos.py",
     "tests/acceptance/test_cron.py",
     "tests/acceptance/test_durable.py",
-    "tests/acceptance/test_ends.py",
     "tests/acceptance/test_fairness.py",
     "tests/acceptance/test_fleet.py",
     "tests/acceptance/test_limits_and_secrets.py",
-    "tests/acceptance/test_own_answer.py",
     "tests/acceptance/test_traffic.py",
 )
 ENGINE = (
@@ -45,6 +43,7 @@ ENGINE = (
     "tests/integration/test_wasm_modules.py",
     "tests/acceptance/test_examples.py",
     "tests/acceptance/test_go.py",
+    "tests/acceptance/test_own_answer.py",
     "tests/acceptance/test_platform_parts.py",
     "tests/acceptance/test_projects.py",
     "tests/acceptance/test_wasm.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,13 @@ def test_each_file_is_in_one_lane() -> None:
 
 def test_what_lanes_name_is_there() -> None:
     assert [path for path in (*ALONE, *ENGINE) if not (ROOT / path).exists()] == []
+
+
+def test_one_lane_alone_has_docker() -> None:
+    """At a time: images and networks are one for all."""
+    asks = re.compile(r'driver="docker"|DockerDriver|open_driver|open_toolchains|missing_images|^import docker', re.M)
+    files = [file for file in FILES if not is_below(file, (*ENGINE, *ALONE)) and file != "tests/unit/test_lanes.py"]
+    assert [file for file in files if asks.search((ROOT / file).read_text())] == []
 
 
 def test_pytest_is_told_what_not_to_run() -> None:
