@@ -8,9 +8,11 @@ one. What is in the queue is Celery's own (beat puts it there) and takes millise
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +37,7 @@ class ClockHand:
     def __init__(self, tasks: Mapping[str, Callable[..., object]]) -> None:
         self._tasks = tasks
         self._stop = threading.Event()
+        self._stirred = redis.STIRRED + secrets.token_hex(8)
         self._outage = Outage(log, "what the time asks for can't be done")
         self._thread = threading.Thread(target=self._work, name="nimbus-clock", daemon=True)
 
@@ -45,17 +48,25 @@ class ClockHand:
         """May be called twice. What is under way may end."""
         self._stop.set()
         if self._thread.is_alive():
+            self._stir()
             self._thread.join(10)
+
+    def _stir(self) -> None:
+        """A worker that has nothing to do ends at once, not after the wait for a message."""
+        with suppress(RedisError, OSError), redis.connection().pipeline() as pipe:
+            pipe.lpush(self._stirred, b"")
+            pipe.expire(self._stirred, 60)
+            pipe.execute()
 
     def _work(self) -> None:
         client = redis.connection()
         while not self._stop.is_set():
             try:
-                taken: Any = client.brpop([CLOCK], timeout=WAIT_SEC)
+                taken: Any = client.brpop([CLOCK, self._stirred], timeout=WAIT_SEC)
             except (RedisError, OSError):
                 self._stop.wait(AWAY_SEC)
                 continue
-            if taken is not None:
+            if taken is not None and taken[0] == CLOCK.encode():
                 self.run(taken[1], datetime.now(UTC))
 
     def run(self, message: bytes, now: datetime) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nimbus.control")
 
+WAIT_SEC = 1.0
 AWAY_SEC = 0.5
 
 
@@ -34,6 +35,8 @@ class ControlListener:
 
     def stop(self) -> None:
         self._stop.set()
+        # An order of nothing ends its wait.
+        redis.publish(redis.CONTROL, b"{}")
         self._thread.join(5)
 
     def _listen(self) -> None:
@@ -43,7 +46,7 @@ class ControlListener:
                     listener.subscribe(redis.CONTROL, redis.CHANGES, redis.QUOTAS)
                     self._forget_all()
                     while not self._stop.is_set():
-                        if message := listener.get_message(timeout=1.0):
+                        if message := listener.get_message(timeout=WAIT_SEC):
                             self._obey(message["channel"].decode(), message["data"])
             except (RedisError, OSError):
                 self._forget_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from kombu import Exchange, Queue
 from nimbus_project.core import queue, redis
 from nimbus_project.core.queue import CLOCK, Task
 from tests.services import RedisServer, wait_until
+from workers import clock
 from workers.clock import ClockHand
 
 
@@ -88,3 +90,18 @@ def test_a_failing_task_does_not_stop_the_hand(ran: Ran, redis_server: RedisServ
         one.stop()
         one.stop()
     assert client.llen(CLOCK) == 0
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_its_end_does_not_wait_for_a_message(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "WAIT_SEC", 60)
+    waiting = hand(ran)
+    waiting.start()
+    wait_until(lambda: redis.connection().info("clients")["blocked_clients"], what="it to wait")
+    ending = threading.Thread(target=waiting.stop)
+    ending.start()
+    # Of a connection whose time is up it hears after ten seconds.
+    ending.join(5)
+    assert not ending.is_alive()
+    assert not redis.connection().keys(redis.STIRRED + "*")
+    waiting.stop()
