@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from nimbus_project.config import ROOT, Config
+from nimbus_project.config import ROOT, Config, config
 from nimbus_project.supervisor import parts
 from tests.services import PostgresServer, RedisServer, Server, free_port, wait_until
 
@@ -178,11 +178,22 @@ def _template_in(folder: Path) -> Path:
     return file
 
 
+def share_compilers(var_dir: Path) -> None:
+    """What Go and C compile once per installation, their own libraries, they compile once for all of this run."""
+    (var_dir / "cache").mkdir(parents=True, exist_ok=True)
+    for name in ("go", "zig"):
+        shared = config().var_dir.absolute() / "cache" / name
+        shared.mkdir(parents=True, exist_ok=True)
+        (var_dir / "cache" / name).symlink_to(shared)
+
+
 @contextmanager
 def open_platform(
     folder: Path, options: PlatformOptions, postgres: Callable[[], PostgresServer] | None
 ) -> Iterator[Platform]:
     """A running platform, gone afterwards with its database. `postgres` gives the server, where it is to be used."""
+    if options.driver == "process":
+        share_compilers(folder)
     name = f"platform_{secrets.token_hex(4)}"
     server = postgres() if postgres is not None else None
     if server is not None:

@@ -18,6 +18,7 @@ from invocations.outcome import Fault, Outcome
 from nimbus_project.config import Config
 from tests.handlers.zoo import ANY, BY_LANGUAGE, CALL, ENV, Case
 from tests.integration.artifacts import KINDS, artifact_of, stage_in
+from tests.platform import share_compilers
 from tests.requirements import require
 from tests.services import missing_images
 from workers.drivers.process import ProcessDriver
@@ -43,6 +44,7 @@ def open_driver(name: str, var_dir: Path) -> Iterator[SandboxDriver]:
 
 def _make(name: str, config: Config, stage: Stage) -> SandboxDriver:
     if name == "process":
+        share_compilers(config.var_dir)
         return ProcessDriver(config, stage)
     require(name, _images_missing())
     try:

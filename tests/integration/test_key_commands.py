@@ -7,6 +7,7 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.models import ApiKey
 from tests.integration.accounts import As
 from tests.integration.plane import Api
 
@@ -20,6 +21,8 @@ def run(*args: str, **more: object) -> str:
 
 
 def test_the_first_key_of_an_installation(locked_entrance: Api) -> None:
+    # Those of tests before this one: users and their keys are not emptied between tests.
+    ApiKey.objects.all().delete()
     text = run("createapikey", "--user", "root", "--role", "admin", "--name", "first", "--expires-days", "3")
     me = As(locked_entrance, text).get("/me").json()
     assert (me["name"], me["role"]) == ("root", "admin")
