@@ -180,12 +180,13 @@ def _reason(report: object) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick ones first: real processes take their time."""
+    """Quick ones first: real processes take their time. Last of integration those that share a worker, which takes what
+    others put into the queue."""
     order = ("architecture", "unit", "integration", "docker", "acceptance")
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[int, bool]:
         folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
-        return order.index(folder) if folder in order else 0
+        return order.index(folder) if folder in order else 0, "worker_process" in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
 

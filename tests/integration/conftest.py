@@ -51,15 +51,15 @@ def api(entrance: Api, transactional_db: None) -> Api:
     return entrance
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def worker_process(
     redis_server: RedisServer,
     django_db_setup: None,
     django_db_blocker: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """A worker as an operator starts it, with the process driver, on the database of the tests. It ends with its
-    module: elsewhere nobody is to take what tests put into the queue."""
+    """A worker as an operator starts it, with the process driver, on the database of the tests. Those that use it run
+    after all others (tests/conftest.py): elsewhere nobody is to take what tests put into the queue."""
     folder = tmp_path_factory.mktemp("worker")
     environment = os.environ | {
         "DATABASE_URL": _test_database_url(),
