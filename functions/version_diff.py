@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -75,28 +75,39 @@ def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     tail = next((i for i in range(shorter - head) if before[-1 - i] != after[-1 - i]), shorter - head)
     keep_head, keep_tail = max(0, head - _CONTEXT), max(0, tail - _CONTEXT)
     old, new = before[keep_head : len(before) - keep_tail], after[keep_head : len(after) - keep_tail]
-    if len(old) * len(new) > MAX_CELLS:
-        first, last = head - keep_head, tail - keep_tail
-        groups = [_replaced(first, last, len(old), len(new))]
-    else:
-        groups = list(difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(_CONTEXT))
-    for group in groups:
+    for group in _Between(head - keep_head, tail - keep_tail, old, new).get_grouped_opcodes(_CONTEXT):
         yield from _hunk(group, old, new, keep_head)
 
 
-Opcode = tuple[str, int, int, int, int]
+Opcode = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
 
 
-def _replaced(first: int, last: int, old: int, new: int) -> list[Opcode]:
-    """All between the common ends replaced."""
-    return [
-        ("equal", 0, first, 0, first),
-        ("replace", first, old - last, first, new - last),
-        ("equal", old - last, old, new - last, new),
-    ]
+class _Between(difflib.SequenceMatcher[str]):
+    """What is between common ends, whose lines stay each other's: matched with others they would be no context, and to
+    git a hunk without any reaches to the end of the file."""
+
+    def __init__(self, first: int, last: int, old: Sequence[str], new: Sequence[str]) -> None:
+        self._first, self._last = first, last
+        self._sizes = len(old) - first - last, len(new) - first - last
+        super().__init__(None, old[first : len(old) - last], new[first : len(new) - last])
+
+    def get_opcodes(self) -> list[Opcode]:
+        """Of the whole."""
+        old, new = self._sizes
+        first, last = self._first, self._last
+        between: list[Opcode] = [("replace", 0, old, 0, new)]
+        if old * new <= MAX_CELLS:
+            between = super().get_opcodes()
+        return [
+            ("equal", 0, first, 0, first),
+            *((tag, i + first, j + first, m + first, n + first) for tag, i, j, m, n in between),
+            ("equal", first + old, first + old + last, first + new, first + new + last),
+        ]
 
 
-def _hunk(group: Sequence[Opcode], old: Sequence[str], new: Sequence[str], offset: int) -> Iterator[str]:
+def _hunk(
+    group: Sequence[tuple[str, int, int, int, int]], old: Sequence[str], new: Sequence[str], offset: int
+) -> Iterator[str]:
     begin, end = group[0], group[-1]
     old_range = _range(begin[1] + offset, end[2] + offset)
     yield f"@@ -{old_range} +{_range(begin[3] + offset, end[4] + offset)} @@\n"

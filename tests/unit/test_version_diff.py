@@ -93,6 +93,13 @@ def test_git_makes_the_new_from_the_old(
         assert applied(git_folder, before, diff) == after
 
 
+def test_lines_that_are_common_at_the_end_are_context(git_folder: Path) -> None:
+    before, after = "head\nb\nb\nb\nb", "head\na\nb\nb\nb\nb\nb"
+    diff = code_diff(before, after)
+    assert applied(git_folder, before, diff) == after
+    assert diff.endswith("@@ -1,4 +1,6 @@\n head\n+a\n+b\n b\n b\n b\n")
+
+
 def test_a_hostile_pair_takes_bounded_time_and_is_still_true(git_folder: Path) -> None:
     """Half a mebibyte in which every other line differs is what difflib takes minutes for."""
     old = "".join(f"old {n}\nsame {n}\n" for n in range(20_000)) + "old\n"
