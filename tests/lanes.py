@@ -27,7 +27,6 @@ ALONE = (
     "tests/integration/test_secrets.py",
     "tests/docker/test_driver.py",
     "tests/acceptance/test_chaos.py",
-    "tests/acceptance/test_cron.py",
     "tests/acceptance/test_durable.py",
     "tests/acceptance/test_fairness.py",
     "tests/acceptance/test_fleet.py",
