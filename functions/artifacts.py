@@ -10,12 +10,12 @@ import gzip
 import hashlib
 import io
 import tarfile
-import zipfile
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 
+from functions import archives
 from functions.models import Artifact
 from functions.spec import ArtifactKind
 
@@ -95,5 +95,5 @@ def tar_of(files: dict[str, bytes], executable: frozenset[str] = frozenset()) ->
 
 def files_of_zip(data: bytes) -> dict[str, bytes]:
     """The files of an archive that `functions.archives.check` has passed."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+    with archives.opened(data) as files:
+        return dict(files)

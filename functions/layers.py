@@ -111,7 +111,7 @@ def layer_delete(reference: str) -> None:
 
 def checked_content(data: bytes, runtimes: Sequence[str]) -> Content:
     """Raises InvalidRequest for what is no usable zip, or has nothing for one of the runtimes."""
-    archives.check(data, max_bytes=MAX_BINARY_BYTES)
+    archives.check(data, max_bytes=MAX_BINARY_BYTES, field="content")
     files = artifacts.files_of_zip(data)
     for runtime in runtimes:
         if not any(name.startswith(FOLDERS[runtime]) for name in files):

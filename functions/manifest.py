@@ -70,7 +70,7 @@ class Bundle:
         """Raises InvalidRequest for what is no export, or a zip that means harm."""
         if data.count(_DIRECTORY_ENTRY) > _MAX_DIRECTORY_ENTRIES:
             raise _refused(f"has more than {archives.MAX_FILES} entries")
-        archives.check(data, max_bytes=MAX_ARCHIVE_BYTES)
+        archives.check(data, max_bytes=MAX_ARCHIVE_BYTES, field="file")
         self._archive = zipfile.ZipFile(io.BytesIO(data))
         self.entries = _entries(self._read(MANIFEST, MAX_MANIFEST_BYTES))
 

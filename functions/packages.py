@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from functions import archives, artifacts, programs
+from functions import archives, artifacts, handlers, programs
 from functions.dependencies import dependencies_of
-from functions.models import Package, PackageKind
+from functions.models import FunctionVersion, Package, PackageKind
 from nimbus_project.core.errors import InvalidRequest
 
 MAX_SOURCE_BYTES = 512 * 1024
 MAX_BINARY_BYTES = 50 * 1024 * 1024
 
 _WASM = b"\0asm\x01\0\0\0"
-_INTERPRETED = {"python3.11": "python", "nodejs20": "node"}
 _C = re.compile(
     r"^[ \t]*#[ \t]*(?:include|define)\b"  # no line of Rust begins like that
     r"|^(?:(?:static|const|unsigned|void|int|char|double|float|long|size_t|u?int\d+_t|struct \w+)[ \t*]+)+\w+[ \t]*\(",
@@ -61,6 +60,33 @@ def checked_upload(runtime: str, kind: PackageKind, data: bytes) -> Upload:
         case PackageKind.SOURCE:
             _check_source(data)
     return Upload(kind, data)
+
+
+def check_handler(runtime: str, handler: str, upload: Upload) -> None:
+    """Raises InvalidRequest for an upload that was checked and certainly has not what the handler names."""
+    match upload.kind:
+        case PackageKind.SOURCE:
+            problem = handlers.problem_of_source(runtime, handler, upload.data)
+        case PackageKind.ARCHIVE:
+            with archives.opened(upload.data) as files:
+                problem = handlers.problem_of_project(runtime, handler, files)
+        case _:
+            problem = ""
+    if problem:
+        raise _wrong("handler", problem)
+
+
+def check_change(runtime: str, newest: FunctionVersion, handler: str, upload: Upload | None) -> None:
+    """The same for what comes after the newest version. A handler that comes alone is held against the names of a
+    project's files only: the code that has it may be what comes next."""
+    if upload is not None:
+        check_handler(runtime, handler, upload)
+        return
+    package = newest.package
+    if handler != newest.handler and package.kind == PackageKind.ARCHIVE and handlers.files_of(runtime, handler):
+        with archives.opened(content(package)) as files:
+            if problem := handlers.problem_of_names(runtime, handler, files):
+                raise _wrong("handler", problem)
 
 
 def _check_source(data: bytes) -> None:

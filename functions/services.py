@@ -53,6 +53,7 @@ def function_create(*, name: str, runtime: str, **given: Any) -> Function:
         raise InvalidRequest("Give one of code, binary and archive.", details={"code": ["Is required."]})
     destinations.check_known(given)
     settings = {"env_vars": {}} | {key: given[key] for key in VERSIONED if key in given}
+    packages.check_handler(runtime, settings["handler"], upload)
     settings["language"] = packages.language_of(runtime, settings["handler"], settings.get("language", ""), upload)
     try:
         return _create(name, runtime, upload, settings, given)
@@ -147,9 +148,11 @@ def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -
                 raise InvalidRequest(message, details={fixed: [message]})
         upload = packages.upload_from(function.runtime, given)
         changes = {key: given[key] for key in VERSIONED if key in given}
+        newest = newest_version(function)
+        packages.check_change(function.runtime, newest, changes.get("handler", newest.handler), upload)
         if upload is not None:
             changes["package_sha256"] = packages.store(upload).sha256
-        function_become(function, _replaced(content_of(newest_version(function)), changes), given)
+        function_become(function, _replaced(content_of(newest), changes), given)
     return function
 
 

@@ -158,7 +158,9 @@ def _import(entry: dict[str, Any], bundle: Bundle, on_conflict: OnConflict, resu
 
 
 def _upload(runtime: str, version: Mapping[str, Any], bundle: Bundle) -> packages.Upload:
-    return packages.checked_upload(runtime, PackageKind(version["kind"]), bundle.file_of(version))
+    upload = packages.checked_upload(runtime, PackageKind(version["kind"]), bundle.file_of(version))
+    packages.check_handler(runtime, version["handler"], upload)
+    return upload
 
 
 def _contents(entry: Entry, layers: Sequence[str]) -> dict[int, VersionContent]:

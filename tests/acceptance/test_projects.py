@@ -137,7 +137,7 @@ def test_a_lock_file_that_does_not_fit_fails_the_build(caller: Caller) -> None:
 
 def test_hashes_are_held_against_what_comes(caller: Caller) -> None:
     wrong = "MarkupSafe==3.0.2 --hash=sha256:" + "0" * 64
-    fails(caller, "python3.11", {"handler.py": "x", "requirements.txt": wrong}, "DO NOT MATCH")
+    fails(caller, "python3.11", {"handler.py": "main = 1", "requirements.txt": wrong}, "DO NOT MATCH")
 
 
 def fails(caller: Caller, runtime: str, files: dict[str, str], said: str) -> None:
@@ -157,7 +157,7 @@ def fails(caller: Caller, runtime: str, files: dict[str, str], said: str) -> Non
 @pytest.mark.parametrize(
     ("runtime", "files"),
     [
-        ("python3.11", {"handler.py": "x", "requirements.txt": "no-such-package-of-nimbus==9.9\n"}),
+        ("python3.11", {"handler.py": "main = 1", "requirements.txt": "no-such-package-of-nimbus==9.9\n"}),
         ("nodejs20", {"handler.js": "x", "package.json": '{"dependencies": {"no-such-package-of-nimbus": "9.9.9"}}'}),
     ],
 )

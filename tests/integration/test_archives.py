@@ -20,6 +20,7 @@ from functions.packages import MAX_BINARY_BYTES
 from functions.runtimes import RUNTIMES
 from nimbus_project.config import config
 from tests.integration.plane import Api, refusal
+from tests.projects import zip_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 
@@ -83,6 +84,12 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "encrypted": (encrypted, "is encrypted"),
     "the same name twice": (lambda: packed(("handler.py", "again")), "same file twice"),
     "the same name twice, differently": (lambda: packed(("./handler.py", "again")), "same file twice"),
+    "a file that is a folder too": (
+        lambda: packed(("a", "x"), ("b/c", ""), ("a/b", "y")),
+        "both as a file and as a folder",
+    ),
+    "a name too long for a disk": (lambda: packed(("é" * 128 + "/x", "x")), "no file system takes"),
+    "the folder itself": (lambda: packed((".", "x")), "unusable file name"),
     "control characters": (lambda: packed(("a\nb", "x")), "unusable file name"),
     "empty": (lambda: b"PK\5\6" + bytes(18), "has no files"),
     "no zip": (lambda: b"hello" * 100, "can be read"),
@@ -191,3 +198,97 @@ def test_of_code_binary_and_archive_there_is_one(api: Api) -> None:
     refusal(send(api, b"", field="binary"), 400, "invalid_request")
     refusal(api.post("/functions", body | {"code": None, "binary": "not base64!"}), 400, "invalid_request")
     assert (rows(), stored()) == before
+
+
+# -- what the handler names
+
+
+def project(name: str, content: str = HANDLER) -> bytes:
+    return zip_of({"notes.txt": "", name: content})
+
+
+ELSEWHERE = {
+    "python3.11": (project("app.py"), "no file handler.py in the archive", "Python files in it: app.py."),
+    "nodejs20": (project("lib/handler.mjs"), "no file handler.js or handler.mjs", "lib/handler.mjs is there: zip what"),
+}
+THERE = {
+    "python3.11": (project("handler.py"), project("./handler.py")),
+    "nodejs20": tuple(project(f"handler.{suffix}", "") for suffix in ("js", "mjs", "cjs")),
+}
+
+
+@pytest.mark.parametrize("runtime", ELSEWHERE)
+def test_an_archive_without_the_handlers_file_is_refused_and_leaves_nothing(api: Api, runtime: str) -> None:
+    data, *said = ELSEWHERE[runtime]
+    before = (rows(), stored())
+    body = refusal(send(api, data, runtime=runtime), 400, "invalid_request")
+    assert all(part in body["details"]["handler"][0] for part in said), body
+    assert (rows(), stored()) == before
+    for number, good in enumerate(THERE[runtime]):
+        assert send(api, good, f"good-{number}", runtime).json()["status"] == "active"
+
+
+@pytest.mark.parametrize("runtime", ELSEWHERE)
+def test_an_update_to_one_changes_nothing_and_so_does_its_handler_alone(api: Api, runtime: str) -> None:
+    assert send(api, THERE[runtime][0], "steady", runtime).status_code == 201
+    before = (rows(), stored(), api.get("/functions/steady").json())
+    as_text = base64.b64encode(ELSEWHERE[runtime][0]).decode()
+    for change in ({"archive": as_text}, {"handler": "app.main"}, {"handler": "handler.main", "archive": as_text}):
+        body = refusal(api.put("/functions/steady", change), 400, "invalid_request")
+        assert "in the archive" in body["details"]["handler"][0]
+    assert (rows(), stored(), api.get("/functions/steady").json()) == before
+    assert api.put("/functions/steady", {"handler": "handler.other"}).json()["version"] == 2
+
+
+def test_a_project_with_lists_is_held_against_its_own_files(api: Api) -> None:
+    """A dependency is never where a handler is looked for."""
+    before = (rows(), stored())
+    data = zip_of({"requirements.txt": "flask\n", "wsgi.py": ""})
+    body = refusal(send(api, data), 400, "invalid_request")
+    assert "Python files in it: wsgi.py" in body["details"]["handler"][0]
+    assert (rows(), stored()) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def main(event)\n    return 1\n", "handler.py, line 1: expected ':'"),
+        (
+            "def mian(event):\n    return 1\n",
+            "handler.py has no main, which the handler handler.main names. It has: mian.",
+        ),
+    ],
+)
+def test_python_that_can_not_be_loaded_is_refused_with_its_place(api: Api, source: str, said: str) -> None:
+    api.create("steady")
+    before = (rows(), stored(), api.get("/functions/steady").json())
+    body = {"name": "new", "runtime": "python3.11", "handler": "handler.main", "code": source}
+    as_text = base64.b64encode(project("handler.py", source)).decode()
+    for answer in (
+        api.post("/functions", body),
+        send(api, project("handler.py", source)),
+        api.put("/functions/steady", {"code": source}),
+        api.put("/functions/steady", {"archive": as_text}),
+    ):
+        assert said in refusal(answer, 400, "invalid_request")["details"]["handler"][0]
+    assert (rows(), stored(), api.get("/functions/steady").json()) == before
+
+
+def test_lists_are_found_by_names_that_begin_with_a_dot(api: Api) -> None:
+    made = send(api, zip_of({"./handler.py": HANDLER, "./requirements.txt": "nothing-like-it==2\n"}), "dotted")
+    assert made.json()["status"] == "creating"
+
+
+def test_an_import_is_held_to_the_same(api: Api) -> None:
+    send(api, THERE["python3.11"][0], "travels")
+    exported = io.BytesIO(api.get("/functions/travels/export").content)
+    with zipfile.ZipFile(exported) as whole:
+        manifest = whole.read("manifest.json").replace(b"handler.main", b"elsewhere.main")
+        others = {name: whole.read(name) for name in whole.namelist() if name != "manifest.json"}
+    answer = api(
+        "POST",
+        "/functions/import?on_conflict=rename",
+        content=zip_of({"manifest.json": manifest, **others}),
+        headers={"content-type": "application/zip"},
+    ).json()
+    assert answer["imported"] == [] and "no file elsewhere.py in the archive" in answer["failed"][0]["error"]

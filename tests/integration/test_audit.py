@@ -87,7 +87,7 @@ def test_keys_users_cancel_and_replay(admin: As, dev: As) -> None:
 def test_a_change_that_fails_leaves_no_entry(admin: As, dev: As) -> None:
     dev.create("f")
     before = len(entries(admin))
-    refusal(dev.post("/functions", {"name": "f", "runtime": "python3.11", "handler": "a.b", "code": "x"}), 409)
+    refusal(dev.post("/functions", {"name": "f", "runtime": "python3.11", "handler": "a.b", "code": "b = 1"}), 409)
     refusal(dev("PATCH", "/functions/f", json={"name": "g"}), 400)
     refusal(admin("PATCH", "/users/root", json={"role": "viewer"}), 409)
     assert len(entries(admin)) == before

@@ -59,11 +59,11 @@ def test_new_source_given_while_the_last_user_of_it_goes() -> None:
     def update(n: int) -> None:
         make_function(f"u{n}")
         for turn in range(12):
-            services.function_update(f"u{n}", code=f"turn = {turn}")
+            services.function_update(f"u{n}", code=f"main = {turn}")
 
     def come_and_go(n: int) -> None:
         for turn in range(12):
-            make_function(f"g{n}", code=f"turn = {turn}")
+            make_function(f"g{n}", code=f"main = {turn}")
             services.function_delete(f"g{n}")
 
     done = in_threads(4, lambda n: update(n) if n % 2 else come_and_go(n))

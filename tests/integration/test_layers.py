@@ -85,10 +85,10 @@ def test_content_may_come_as_a_form(api: Api) -> None:
         ({"name": "1x", "compatible_runtimes": ["python3.11"]}, "name"),
         ({"name": "x", "compatible_runtimes": ["python3.11"], "colour": 1}, "colour"),
         ({"name": "x", "compatible_runtimes": ["python3.11"], "content": "not base64!"}, "content"),
-        ({"name": "x", "compatible_runtimes": ["python3.11"], "content": as_text(b"no zip")}, "archive"),
+        ({"name": "x", "compatible_runtimes": ["python3.11"], "content": as_text(b"no zip")}, "content"),
         ({"name": "x", "compatible_runtimes": ["python3.11"], "content": as_text(NODE)}, "content"),
         ({"name": "x", "compatible_runtimes": ["python3.11", "nodejs20"], "content": as_text(PYTHON)}, "content"),
-        ({"name": "x", "compatible_runtimes": ["python3.11"], "content": as_text(zip_of({"../x": ""}))}, "archive"),
+        ({"name": "x", "compatible_runtimes": ["python3.11"], "content": as_text(zip_of({"../x": ""}))}, "content"),
     ],
 )
 def test_wrong_layers(api: Api, body: dict[str, Any], field: str) -> None:

@@ -35,7 +35,7 @@ def test_where_it_is_forbidden_it_is_refused_by_every_way(api: Api, monkeypatch:
     api.create("out", network="egress")
     exported = api.get("/functions/out/export").content
     forbid(monkeypatch)
-    body = {"name": "new", "runtime": "python3.11", "handler": "a.b", "code": "x = 1\n", "network": "egress"}
+    body = {"name": "new", "runtime": "python3.11", "handler": "a.b", "code": "b = 1\n", "network": "egress"}
     for answer in (
         api.post("/functions", body),
         api.put("/functions/old", {"network": "egress"}),

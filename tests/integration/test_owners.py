@@ -151,7 +151,7 @@ def test_a_function_named_like_anothers_id(two: Two) -> None:
 
 
 def test_a_taken_name_says_no_more_than_that(two: Two) -> None:
-    values = {"name": SECRET_WORD, "runtime": "python3.11", "handler": "handler.main", "code": "x = 1"}
+    values = {"name": SECRET_WORD, "runtime": "python3.11", "handler": "handler.main", "code": "main = 1"}
     foreign = two.ben.post("/functions", values)
     own = two.ann.post("/functions", values)
     refusal(foreign, 409, "function_exists")

@@ -105,10 +105,10 @@ def test_every_way_to_grow_is_bounded(api: Api) -> None:
     small = api.post("/functions/export", {"ids": ["one"]}).content
     limit(max_functions=2, max_memory_mb=512, max_code_size_kb=1)
     refused = [
-        api.post("/functions", {"name": "new", "runtime": "python3.11", "handler": "a.b", "code": "x = 1\n"}),
+        api.post("/functions", {"name": "new", "runtime": "python3.11", "handler": "a.b", "code": "b = 1\n"}),
         api.post("/functions/one/clone", {"name": "copy"}),
         api.put("/functions/one", {"memory_mb": 257}),
-        api.put("/functions/one", {"code": "x = 1\n" * 200}),
+        api.put("/functions/one", {"code": "main = 1\n" * 200}),
     ]
     for answer in refused:
         refusal(answer, 403, "quota_exceeded")
@@ -272,8 +272,8 @@ def test_the_answer_has_the_contracts_fields(api: Api) -> None:
     empty = api.get("/quota").json()
     assert sorted(empty) == sorted(FIELDS)
     assert set(empty.values()) == {0}
-    api.create("one", memory_mb=256, code="x" * 1025)
-    api.create("two", memory_mb=128, code="y" * 10)
+    api.create("one", memory_mb=256, code="main=" + "1" * 1020)
+    api.create("two", memory_mb=128, code="main=12345")
     api.put("/functions/two", {"memory_mb": 512})
     make_row(datetime.now(UTC))
     limit(max_functions=8, max_memory_mb=1024, max_invocations_per_day=3, max_code_size_kb=100)

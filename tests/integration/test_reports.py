@@ -392,7 +392,7 @@ def test_wrong_ones_are_refused_by_name(api: Api, given: Any) -> None:
 
 
 def function_body(**more: Any) -> dict[str, Any]:
-    return {"name": "new", "runtime": "python3.11", "handler": "handler.main", "code": "x = 1"} | more
+    return {"name": "new", "runtime": "python3.11", "handler": "handler.main", "code": "main = 1"} | more
 
 
 def test_a_report_is_shown_and_sent_again_when_it_was_given_up(api: Api) -> None:
