@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import symtable
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 MAX_PARSED_BYTES = 64 * 1024
 """Larger sources are not read: parsing holds up all else that the process does, 64 KiB for 75 ms at the very most."""
@@ -24,6 +25,15 @@ _BY_OTHER_MEANS = frozenset(
 _STAR = re.compile(r"import[\s\\]*\*")
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is no such handler."""
+
+    text: str
+    in_source: bool = False
+    """The source can't be read, whatever the handler."""
+
+
 def files_of(runtime: str, handler: str) -> list[str]:
     """The paths at which the runner looks for the handler's module, the first that is there counts; none for what is
     compiled."""
@@ -33,38 +43,38 @@ def files_of(runtime: str, handler: str) -> list[str]:
     return [stem + suffix for suffix in _SUFFIXES.get(runtime, ())]
 
 
-def problem_of_project(runtime: str, handler: str, files: Mapping[str, bytes]) -> str:
-    """Why a project of these files has no such handler, or ""."""
+def problem_of_project(runtime: str, handler: str, files: Mapping[str, bytes]) -> Problem | None:
+    """Why a project of these files has no such handler."""
     found = next((name for name in files_of(runtime, handler) if name in files), None)
     return problem_of_source(runtime, handler, files[found]) if found else problem_of_names(runtime, handler, files)
 
 
-def problem_of_names(runtime: str, handler: str, names: Collection[str]) -> str:
-    """Why a project with files of these names has no file for the handler, or ""."""
+def problem_of_names(runtime: str, handler: str, names: Collection[str]) -> Problem | None:
+    """Why a project with files of these names has no file for the handler."""
     wanted = files_of(runtime, handler)
     if not wanted or any(name in names for name in wanted):
-        return ""
-    return _missing(runtime, handler, wanted, names)
+        return None
+    return Problem(_missing(runtime, handler, wanted, names))
 
 
-def problem_of_source(runtime: str, handler: str, source: bytes) -> str:
-    """Why the text of the handler's file can't be loaded or has no such handler, or "" when that is not certain."""
+def problem_of_source(runtime: str, handler: str, source: bytes) -> Problem | None:
+    """Why the text of the handler's file can't be loaded or has no such handler; None too when that is not certain."""
     if runtime != "python3.11" or len(source) > MAX_PARSED_BYTES:
-        return ""
+        return None
     (file,) = files_of(runtime, handler)
     try:
         table = symtable.symtable(source, file, "exec")  # type: ignore[arg-type]  # takes bytes, as compile does
     except SyntaxError as error:
         place = f"{file}, line {error.lineno}" if error.lineno else file
-        return f"{place}: {error.msg}."
+        return Problem(f"{place}: {error.msg}.", in_source=True)
     except (RecursionError, MemoryError, ValueError, OverflowError):
-        return ""  # nested without measure, which Python itself says best
+        return None  # nested without measure, which Python itself says best
     module, _, name = handler.rpartition(".")
     if _may_have(table, name, module.rpartition(".")[2], source.decode(errors="replace")):
-        return ""
+        return None
     own = [symbol.get_name() for symbol in table.get_symbols() if symbol.is_namespace()]
     there = f"It has: {', '.join(own[:_SHOWN])}" if own else "It defines no functions"
-    return f"{file} has no {name}, which the handler {handler} names. {there}."
+    return Problem(f"{file} has no {name}, which the handler {handler} names. {there}.")
 
 
 def _missing(runtime: str, handler: str, wanted: list[str], names: Collection[str]) -> str:

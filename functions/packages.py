@@ -25,6 +25,7 @@ _C = re.compile(
     re.MULTILINE,
 )
 _RUST = re.compile(r"\bfn\s+\w+\s*[(<]")
+_FIELDS = {PackageKind.SOURCE: "code", PackageKind.ARCHIVE: "archive"}
 _SUFFIXES = {".rs": "rust", ".c": "c", ".go": "go"}
 
 
@@ -71,9 +72,9 @@ def check_handler(runtime: str, handler: str, upload: Upload) -> None:
             with archives.opened(upload.data) as files:
                 problem = handlers.problem_of_project(runtime, handler, files)
         case _:
-            problem = ""
-    if problem:
-        raise _wrong("handler", problem)
+            return
+    if problem is not None:
+        raise _wrong(_FIELDS[upload.kind] if problem.in_source else "handler", problem.text)
 
 
 def check_change(runtime: str, newest: FunctionVersion, handler: str, upload: Upload | None) -> None:
@@ -86,7 +87,7 @@ def check_change(runtime: str, newest: FunctionVersion, handler: str, upload: Up
     if handler != newest.handler and package.kind == PackageKind.ARCHIVE and handlers.files_of(runtime, handler):
         with archives.opened(content(package)) as files:
             if problem := handlers.problem_of_names(runtime, handler, files):
-                raise _wrong("handler", problem)
+                raise _wrong("handler", problem.text)
 
 
 def _check_source(data: bytes) -> None:

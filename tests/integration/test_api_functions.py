@@ -73,7 +73,7 @@ def test_what_is_given_is_kept(api: Api) -> None:
 
 
 def test_source_is_kept_to_the_byte(api: Api) -> None:
-    code = "  # ünïcødé €\r\n\tdef main(event): return '𝄞'\n\n  "
+    code = "  # ünïcødé €\r\ndef main(event):\treturn '𝄞'\n\n  "
     made = api.create(code=code)
     assert (made["code"], made["code_size"]) == (code, len(code.encode()))
 

@@ -250,27 +250,31 @@ def test_a_project_with_lists_is_held_against_its_own_files(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "said", "in_source"),
     [
-        ("def main(event)\n    return 1\n", "handler.py, line 1: expected ':'"),
+        ("def main(event)\n    return 1\n", "handler.py, line 1: expected ':'", True),
         (
             "def mian(event):\n    return 1\n",
             "handler.py has no main, which the handler handler.main names. It has: mian.",
+            False,
         ),
     ],
 )
-def test_python_that_can_not_be_loaded_is_refused_with_its_place(api: Api, source: str, said: str) -> None:
+def test_python_that_can_not_be_loaded_is_refused_with_its_place(
+    api: Api, source: str, said: str, in_source: bool
+) -> None:
     api.create("steady")
     before = (rows(), stored(), api.get("/functions/steady").json())
     body = {"name": "new", "runtime": "python3.11", "handler": "handler.main", "code": source}
     as_text = base64.b64encode(project("handler.py", source)).decode()
-    for answer in (
-        api.post("/functions", body),
-        send(api, project("handler.py", source)),
-        api.put("/functions/steady", {"code": source}),
-        api.put("/functions/steady", {"archive": as_text}),
+    for field, answer in (
+        ("code", api.post("/functions", body)),
+        ("archive", send(api, project("handler.py", source))),
+        ("code", api.put("/functions/steady", {"code": source})),
+        ("archive", api.put("/functions/steady", {"archive": as_text})),
     ):
-        assert said in refusal(answer, 400, "invalid_request")["details"]["handler"][0]
+        details = refusal(answer, 400, "invalid_request")["details"]
+        assert said in details[field if in_source else "handler"][0]
     assert (rows(), stored(), api.get("/functions/steady").json()) == before
 
 

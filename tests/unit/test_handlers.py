@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.handlers import MAX_PARSED_BYTES, files_of, problem_of_project, problem_of_source
+from functions.handlers import MAX_PARSED_BYTES, Problem, files_of, problem_of_project, problem_of_source
 
 MAIN = b"def main(event):\n    return 1\n"
 PYTHON, NODE = "python3.11", "nodejs20"
@@ -25,7 +25,7 @@ PYTHON, NODE = "python3.11", "nodejs20"
     ],
 )
 def test_a_project_with_its_file_passes(runtime: str, handler: str, name: str) -> None:
-    assert problem_of_project(runtime, handler, {"README": b"", name: MAIN}) == ""
+    assert problem_of_project(runtime, handler, {"README": b"", name: MAIN}) is None
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,9 @@ def test_a_project_with_its_file_passes(runtime: str, handler: str, name: str) -
 )
 def test_a_project_without_it_does_not(runtime: str, handler: str, names: list[str], said: str) -> None:
     problem = problem_of_project(runtime, handler, dict.fromkeys(names, MAIN))
-    assert said in problem
-    assert handler in problem
+    assert problem is not None and not problem.in_source
+    assert said in problem.text
+    assert handler in problem.text
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,9 @@ def test_a_project_without_it_does_not(runtime: str, handler: str, names: list[s
     ],
 )
 def test_sources_that_can_not_be_what_they_should(source: str, said: str) -> None:
-    assert said in problem_of_source(PYTHON, "handler.main", source.encode())
+    problem = problem_of_source(PYTHON, "handler.main", source.encode())
+    assert problem is not None and said in problem.text
+    assert problem.in_source == ("has no main" not in problem.text)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_sources_that_can_not_be_what_they_should(source: str, said: str) -> Non
     ],
 )
 def test_sources_that_pass_since_they_may_be(source: str) -> None:
-    assert problem_of_source(PYTHON, "handler.main", source.encode()) == ""
+    assert problem_of_source(PYTHON, "handler.main", source.encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -125,16 +128,17 @@ def test_sources_that_pass_since_they_may_be(source: str) -> None:
     ],
 )
 def test_what_is_nested_without_measure_or_large_is_left_to_the_sandbox(source: str) -> None:
-    assert problem_of_source(PYTHON, "handler.main", source.encode()) == ""
+    assert problem_of_source(PYTHON, "handler.main", source.encode()) is None
 
 
 def test_other_languages_are_not_read() -> None:
-    assert problem_of_source(NODE, "handler.main", b"export const x = 1") == ""
-    assert problem_of_source("go1.24", "handler.main", b"def main(") == ""
+    assert problem_of_source(NODE, "handler.main", b"export const x = 1") is None
+    assert problem_of_source("go1.24", "handler.main", b"def main(") is None
     assert files_of("go1.24", "handler.main") == files_of("wasm", "handler.main") == []
 
 
 def test_the_module_of_a_project_is_read_too() -> None:
     files = {"shop/orders.py": b"def mian(event): pass\n", "handler.py": MAIN}
-    assert "shop/orders.py has no main" in problem_of_project(PYTHON, "shop.orders.main", files)
-    assert problem_of_project(PYTHON, "handler.main", files) == ""
+    said = "shop/orders.py has no main, which the handler shop.orders.main names. It has: mian."
+    assert problem_of_project(PYTHON, "shop.orders.main", files) == Problem(said)
+    assert problem_of_project(PYTHON, "handler.main", files) is None
