@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from accounts import audit
 from accounts.visibility import visible
 from functions import aliases, allowance, configuration, directory
-from functions.errors import EnvironmentExists, EnvironmentInUse, EnvironmentNotFound
+from functions.errors import AliasNotFound, EnvironmentExists, EnvironmentInUse, EnvironmentNotFound
 from functions.models import Environment, Function, FunctionEnvironment
 from functions.selectors import NAME_PATTERN, function_get
 from nimbus_project.core.errors import InvalidRequest
@@ -106,13 +106,13 @@ def overrides_get(
 
 def overrides_set(function_reference: str, reference: str, given: Mapping[str, Any]) -> FunctionEnvironment:
     """Replace all of it: what is absent from `given` is as the version has it. Raises FunctionNotFound,
-    EnvironmentNotFound, AliasNotFound, QuotaExceeded."""
+    EnvironmentNotFound, InvalidRequest for an alias that is not there, QuotaExceeded."""
     with transaction.atomic():
         function = function_get(function_reference, for_update=True)
         environment, row = overrides_get(function, reference, for_update=True)
         before, used_mb = _overrides_state(row), allowance.memory_mb_of(function)
         if alias := given.get("active_alias", ""):
-            aliases.alias_get(function, alias)
+            _check_alias(function, alias)
         row.env_vars = dict(given.get("env_vars") or {})
         row.memory_mb, row.timeout_sec = given.get("memory_mb"), given.get("timeout_sec")
         row.active_alias = given.get("active_alias", "")
@@ -122,6 +122,14 @@ def overrides_set(function_reference: str, reference: str, given: Mapping[str, A
         configuration.advance(function.pk)
         directory.changed(function)
     return row
+
+
+def _check_alias(function: Function, alias: str) -> None:
+    """What a body names and is not there is the body's mistake; 404 is for addresses."""
+    try:
+        aliases.alias_get(function, alias)
+    except AliasNotFound as error:
+        raise InvalidRequest(f"active_alias: {error.message}", details={"active_alias": [error.message]}) from error
 
 
 def overrides_delete(function_reference: str, reference: str) -> None:

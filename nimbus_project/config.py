@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 
 MIB = 1024 * 1024
+_MAPPED_BITS = 96
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
 """Where one can listen, and nobody can call."""
@@ -207,7 +208,7 @@ class Config(BaseSettings):
     def _are_networks(cls, value: str) -> str:
         for part in filter(None, (p.strip() for p in value.split(","))):
             try:
-                ip_network(part, strict=False)
+                network_of(part)
             except ValueError as error:
                 raise ValueError(f"{part!r} is neither an address nor a network such as 10.0.0.0/8") from error
         return value
@@ -288,8 +289,18 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """An address or network (CIDR); ``::ffff:10.0.0.0/104`` is 10.0.0.0/8, for such addresses count as IPv4 wherever a
+    caller's is looked at. Raises ValueError."""
+    network = ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
 def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part, strict=False) for part in filter(None, (p.strip() for p in text.split(","))))
+    return tuple(network_of(part) for part in filter(None, (p.strip() for p in text.split(","))))
 
 
 @lru_cache(maxsize=1)

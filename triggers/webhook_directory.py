@@ -13,7 +13,7 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
 
 import orjson
@@ -21,6 +21,7 @@ import orjson
 from accounts import acting
 from accounts import directory as known_keys
 from functions import directory
+from nimbus_project.config import network_of
 from nimbus_project.core.crypto import Undecryptable, keyring
 from nimbus_project.core.errors import Unavailable
 from triggers.errors import WebhookNotFound
@@ -105,7 +106,7 @@ def _read(row: Webhook) -> LiveWebhook:
             header=row.header,
             tolerance_sec=row.tolerance_sec,
         ),
-        networks=tuple(ip_network(text) for text in row.ip_allow),
+        networks=tuple(network_of(text) for text in row.ip_allow),
         rate_limit_per_min=row.rate_limit_per_min,
         is_async=row.mode == "async",
     )

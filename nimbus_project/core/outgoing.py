@@ -22,6 +22,7 @@ import httpx
 from nimbus_project.config import config
 
 MAX_URL = 2048
+MAX_PORT = 65535
 MAX_ANSWER_BYTES = 4096
 """Of the answer's body; the rest is not read."""
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
@@ -66,6 +67,8 @@ def url_problem(url: str) -> str:
         return "Must begin with https:// or http:// and name a host."
     if not _HOST.fullmatch(parsed.raw_host.decode("ascii")):
         return "Is not a URL."
+    if parsed.port is not None and not 1 <= parsed.port <= MAX_PORT:
+        return f"Must have a port from 1 to {MAX_PORT}, or none."
     if parsed.userinfo:
         return "Must not carry a user name or password."
     literal = _literal(parsed.host)

@@ -130,7 +130,9 @@ def test_bad_overrides_are_refused(api: Api, staging: dict[str, Any], body: dict
 def test_an_alias_that_is_not_there_is_refused(api: Api, staging: dict[str, Any]) -> None:
     api.create()
     route = "/functions/hello/environments/staging"
-    refusal(api.put(route, {"active_alias": "prod"}), 404, "alias_not_found")
+    refused = refusal(api.put(route, {"active_alias": "prod"}), 400, "invalid_request")
+    assert refused["details"] == {"active_alias": ["The function hello has no alias of this name."]}
+    assert not FunctionEnvironment.objects.exists()
     assert api.put(route, {"active_alias": "latest"}).status_code == 200
 
 

@@ -280,6 +280,7 @@ class TestApi:
         run(31)
         refused: list[tuple[dict[str, Any], str]] = [
             ({"older_than_days": -1}, "older_than_days"),
+            ({"older_than_days": 0}, "older_than_days"),
             ({"older_than_days": 10**9}, "older_than_days"),
             ({"older_than_days": "all"}, "older_than_days"),
             ({"tables": []}, "tables"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from nimbus_project.config import Config
+from nimbus_project.config import Config, network_of
 
 MIB = 1024 * 1024
 
@@ -138,3 +138,20 @@ def test_a_place_to_listen_that_is_none(listen: str, monkeypatch: pytest.MonkeyP
 def test_a_setting_is_read_only() -> None:
     with pytest.raises(ValidationError):
         Config().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("10.1.2.3", "10.1.2.3/32"),
+        ("10.1.2.3/8", "10.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::ffff:0:0/95", "::fffe:0:0/95"),
+        ("2001:db8::1/32", "2001:db8::/32"),
+        ("::1", "::1/128"),
+    ],
+)
+def test_networks_of_ipv4_written_as_ipv6_are_ipv4(written: str, meant: str) -> None:
+    assert str(network_of(written)) == meant

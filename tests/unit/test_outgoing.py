@@ -75,6 +75,16 @@ def test_an_administrator_can_open_others() -> None:
         ("https://user:pass@example.org/", "user name"),
         ("http://127.0.0.1/", "not a public address"),
         ("http://[::1]:80/", "not a public address"),
+        ("http://[::1]:8080", "not a public address"),
+        ("http://[::ffff:127.0.0.1]:8080/", "not a public address"),
+        ("http://[fe80::1%25eth0]/", "not a URL"),
+        ("http://[::1]x/", "not a URL"),
+        ("https://example.org:99999/", "port from 1 to 65535"),
+        ("https://example.org:65536", "port from 1 to 65535"),
+        ("https://example.org:0/", "port from 1 to 65535"),
+        ("http://[2606:4700::1111]:70000/", "port from 1 to 65535"),
+        ("https://example.org:-1/", "not a URL"),
+        ("https://example.org:x/", "not a URL"),
         ("http://169.254.169.254/latest/meta-data", "not a public address"),
         ("https://example.org/" + "x" * 2048, "2048 characters"),
     ],
@@ -84,7 +94,12 @@ def test_urls_that_lead_nowhere(url: str, told: str) -> None:
 
 
 def test_urls_that_may_be_used() -> None:
-    for url in ("https://example.org/hook?x=1", "http://example.org:8080", "https://bücher.example/"):
+    for url in (
+        "https://example.org/hook?x=1",
+        "http://example.org:8080",
+        "https://bücher.example/",
+        "http://[2606:4700::1111]:65535/x",
+    ):
         assert url_problem(url) == ""
 
 

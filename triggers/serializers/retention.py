@@ -14,7 +14,13 @@ MAX_DAYS = 36_500
 
 class CleanupSerializer(StrictSerializer):
     older_than_days = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=MAX_DAYS, help_text="instead of what the settings say"
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_DAYS,
+        # In the settings 0 keeps for ever; who means that by it here must not lose all there is.
+        error_messages={"min_value": "Must be at least 1: nothing younger than a day is deleted by hand."},
+        help_text="at least 1; instead of what the settings say",
     )
     tables = serializers.ListField(
         child=serializers.ChoiceField(choices=NAMES), required=False, allow_empty=False, help_text="absent: all"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from typing import Any
 
 from rest_framework import serializers
 
 from functions import webhook_keys
 from functions.serializers.strict import StrictSerializer, TextField
+from nimbus_project.config import network_of
 from triggers.models import Webhook, WebhookDelivery
 from triggers.models.webhooks import WebhookMode
 from triggers.signing import Scheme
@@ -79,7 +79,7 @@ class WebhookConfigSerializer(StrictSerializer):
 
 def _network(text: str) -> str:
     try:
-        return str(ip_network(text.strip(), strict=False))
+        return str(network_of(text.strip()))
     except ValueError as error:
         raise serializers.ValidationError(
             f"{text!r} is neither an address nor a network such as 10.0.0.0/8."
