@@ -22,7 +22,7 @@ from functions import archives, artifacts, services
 from functions.errors import LayerExists, LayerInUse, LayerNotFound
 from functions.models import Function, FunctionVersion, Layer, LayerVersion
 from functions.packages import MAX_BINARY_BYTES
-from functions.selectors import NAME_PATTERN, function_get, newest_version
+from functions.selectors import NAME_PATTERN, basis_version, function_get
 from nimbus_project.core.errors import InvalidRequest
 from nimbus_project.core.ids import as_uuid
 
@@ -122,8 +122,8 @@ def checked_content(data: bytes, runtimes: Sequence[str]) -> Content:
 
 
 def function_layers(function: Function) -> list[LayerVersion]:
-    """Those of its newest version, in order."""
-    return layers_of(newest_version(function))
+    """Those that a change starts from, in order."""
+    return layers_of(basis_version(function))
 
 
 def layers_of(version: FunctionVersion) -> list[LayerVersion]:

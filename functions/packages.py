@@ -77,14 +77,14 @@ def check_handler(runtime: str, handler: str, upload: Upload) -> None:
         raise _wrong(_FIELDS[upload.kind] if problem.in_source else "handler", problem.text)
 
 
-def check_change(runtime: str, newest: FunctionVersion, handler: str, upload: Upload | None) -> None:
-    """The same for what comes after the newest version. A handler that comes alone is held against the names of a
+def check_change(runtime: str, basis: FunctionVersion, handler: str, upload: Upload | None) -> None:
+    """The same for what is to become of a version. A handler that comes alone is held against the names of a
     project's files only: the code that has it may be what comes next."""
     if upload is not None:
         check_handler(runtime, handler, upload)
         return
-    package = newest.package
-    if handler != newest.handler and package.kind == PackageKind.ARCHIVE and handlers.files_of(runtime, handler):
+    package = basis.package
+    if handler != basis.handler and package.kind == PackageKind.ARCHIVE and handlers.files_of(runtime, handler):
         with archives.opened(content(package)) as files:
             if problem := handlers.problem_of_names(runtime, handler, files):
                 raise _wrong("handler", problem.text)

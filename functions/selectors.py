@@ -11,7 +11,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from accounts.visibility import visible
 from functions import configuration
 from functions.errors import FunctionNotFound
-from functions.models import BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion, Network
+from functions.models import BuildStatus, BuildTask, Function, FunctionStatus, FunctionVersion, LayerVersion, Network
 from functions.runtimes import RUNTIMES
 from functions.spec import ArtifactKind, FunctionSpec, StoredFolder
 from nimbus_project.config import config
@@ -95,6 +95,14 @@ def latest_version(function: Function) -> FunctionVersion:
 def newest_version(function: Function) -> FunctionVersion:
     """The one with the highest number, which may still be building. Raises FunctionNotFound, as `latest_version`."""
     return _version(function, function.last_number)
+
+
+def basis_version(function: Function) -> FunctionVersion:
+    """What a change starts from: the newest version that can run, or is being built and may come to. One whose build
+    has failed is history, unless there is no other. Raises FunctionNotFound, as `latest_version`."""
+    building = function.builds.filter(status__in=[BuildStatus.PENDING, BuildStatus.RUNNING]).values("version")
+    rows = function.versions.select_related("package").filter(Q(is_ready=True) | Q(version__in=building))
+    return rows.order_by("-version").first() or newest_version(function)
 
 
 def _version(function: Function, number: int) -> FunctionVersion:

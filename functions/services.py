@@ -15,7 +15,7 @@ from functions import allowance, builds, destinations, directory, packages, rout
 from functions.errors import FunctionExists
 from functions.models import Function, FunctionStatus, FunctionTag, FunctionVersion
 from functions.preconditions import ANY, Expected
-from functions.selectors import function_get, newest_version, shown_version
+from functions.selectors import basis_version, function_get, newest_version, shown_version
 from nimbus_project.core import redis
 from nimbus_project.core.errors import Conflict, Forbidden, InvalidRequest
 
@@ -148,19 +148,21 @@ def function_update(reference: str, *, expected: Expected = ANY, **given: Any) -
                 raise InvalidRequest(message, details={fixed: [message]})
         upload = packages.upload_from(function.runtime, given)
         changes = {key: given[key] for key in VERSIONED if key in given}
-        newest = newest_version(function)
-        packages.check_change(function.runtime, newest, changes.get("handler", newest.handler), upload)
+        basis = basis_version(function)
+        packages.check_change(function.runtime, basis, changes.get("handler", basis.handler), upload)
         if upload is not None:
             changes["package_sha256"] = packages.store(upload).sha256
-        function_become(function, _replaced(content_of(newest), changes), given)
+        function_become(function, _replaced(content_of(basis), changes), given)
     return function
 
 
 def function_become(function: Function, content: VersionContent, given: Mapping[str, Any]) -> None:
-    """Give it this content, as a new version unless the newest has it, and of `given` what is no part of a version.
-    Under the function's row lock. Raises QuotaExceeded, Forbidden for sharing what is somebody else's."""
-    newest = newest_version(function)
+    """Give it this content, as a new version unless the one that changes start from has it, and of `given` what is no
+    part of a version. Under the function's row lock. Raises QuotaExceeded, Forbidden for sharing somebody else's."""
+    newest = basis_version(function)
     before = state_of(function, newest)
+    # Who sends again what could not be built wants it to be tried again.
+    is_tried_again = function.status == FunctionStatus.FAILED and any(given.get(key) is not None for key in UPLOADS)
     _check_sharing(function, given)
     for key in UNVERSIONED:
         if key in given:
@@ -169,7 +171,7 @@ def function_become(function: Function, content: VersionContent, given: Mapping[
     function.save()
     if "tags" in given:
         _set_tags(function, given["tags"])
-    if content != content_of(newest):
+    if content != content_of(newest) or is_tried_again:
         newest = version_add(function, content)
     after = state_of(function, newest)
     if after != before:

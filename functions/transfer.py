@@ -17,7 +17,7 @@ from functions import aliases, manifest, packages, routing, services
 from functions.errors import FunctionExists, FunctionNotFound
 from functions.manifest import Bundle, Entry
 from functions.models import Alias, Function, FunctionVersion, PackageKind
-from functions.selectors import FunctionFilter, function_get, functions_matching, newest_version, shown_version
+from functions.selectors import FunctionFilter, basis_version, function_get, functions_matching, shown_version
 from functions.services import UNVERSIONED, VersionContent, content_of
 from nimbus_project.core.errors import InvalidRequest, NimbusError
 
@@ -195,7 +195,7 @@ def _update(entry: Entry) -> Function:
         raise _taken(entry["name"])
     if function.runtime != entry["runtime"]:
         raise InvalidRequest(f"{function.name} is there with the runtime {function.runtime}, which can't change.")
-    contents = _contents(entry, newest_version(function).layers)
+    contents = _contents(entry, basis_version(function).layers)
     *before, newest = contents
     numbers = {number: _number_of(function, contents[number]) for number in before}
     services.function_become(function, contents[newest], entry)

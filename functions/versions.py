@@ -89,7 +89,7 @@ def version_delete(reference: str, number: int) -> None:
 
 def _needed_by(function: Function, number: int) -> str:
     """Why a version must stay, or ""."""
-    # The highest number too when its build has failed: the next update starts from its content.
+    # The highest number too when its build has failed: there the build can be asked for again.
     if number in (function.latest_version, function.last_number):
         return "it is the newest"
     if builds.is_building(function, version=number):

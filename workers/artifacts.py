@@ -14,7 +14,9 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from functions.runtimes import RUNTIMES
@@ -25,6 +27,9 @@ log = logging.getLogger("nimbus.artifacts")
 
 Fetch = Callable[[str], bytes]
 """Name in storage -> bytes; raises OSError."""
+
+LEFT_AFTER_SEC = 3600.0
+"""A folder being made or dropped for longer than that has no worker any more."""
 
 _LAYER_FOLDERS = {"python": "python", "node": "nodejs/node_modules"}
 _STAGED_AS = {"python": "python", "node": "node_modules"}
@@ -82,7 +87,11 @@ class ArtifactCache:
             for folder in folders:
                 total += _size(folder)
                 if total > self._max_bytes and folder != besides:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _drop(folder)
+        for left in self._folder.glob(".*-*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > LEFT_AFTER_SEC:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def stage(self, spec: FunctionSpec, into: Path) -> None:
         """Link a version's files below `into`: ``task/``, and its layers merged into ``python/`` or
@@ -102,6 +111,14 @@ class ArtifactCache:
                     _link_tree(source, into / _STAGED_AS.get(runtime.folder, "python"))
         except OSError as error:
             raise SandboxError(f"The function's files can't be put into its sandbox: {error}") from error
+
+
+def _drop(folder: Path) -> None:
+    """Under another name first: a worker killed in the middle must not leave half of it to be taken for the whole."""
+    grave = Path(tempfile.mkdtemp(prefix=".drop-", dir=folder.parent))
+    with suppress(OSError):
+        folder.rename(grave / folder.name)
+    shutil.rmtree(grave, ignore_errors=True)
 
 
 def _size(folder: Path) -> int:

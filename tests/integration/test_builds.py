@@ -136,6 +136,39 @@ def test_a_failed_update_keeps_the_old_version(api: Api) -> None:
     assert not FunctionVersion.objects.get(version=2).is_ready
 
 
+def fails(job: BuildJob, on_line: LineSink) -> BuildResult:
+    return BuildResult(artifact=None, error="no such thing")
+
+
+def test_a_change_after_a_failed_update_starts_from_what_serves(api: Api) -> None:
+    """And the same source sent again is built again."""
+    made, task_id = create(api)
+    builder.run_build(worker_with(program), task_id)
+    wrong = {"code": "package main\n\nfunc main() { x }\n", "memory_mb": 512}
+    builder.run_build(worker_with(fails), api.put("/functions/built", wrong).json()["task_id"])
+    changed = api.put("/functions/built", {"timeout_sec": 7}).json()
+    assert (changed["status"], changed["version"], changed["code"]) == ("active", 3, made["code"])
+    assert (changed["timeout_sec"], changed["memory_mb"]) == (7, made["memory_mb"])
+
+    again = api.put("/functions/built", wrong).json()
+    assert (again["status"], again["version"]) == ("updating", 3)
+    meanwhile = api.put("/functions/built", {"timeout_sec": 8}).json()  # of the one under way
+    worker = worker_with(program)
+    builder.run_build(worker, meanwhile["task_id"])
+    found = state(api)
+    assert (found["status"], found["version"], found["memory_mb"], found["timeout_sec"]) == ("active", 5, 512, 8)
+
+
+def test_what_could_not_be_built_is_tried_again_when_it_is_sent_again(api: Api) -> None:
+    made, task_id = create(api)
+    builder.run_build(worker_with(fails), task_id)
+    assert api.put("/functions/built", {"description": "none the less"}).json()["status"] == "failed"
+    again = api.put("/functions/built", {"code": made["code"]}).json()
+    assert (again["status"], again["version"]) == ("creating", 0)
+    builder.run_build(worker_with(program), again["task_id"])
+    assert (state(api)["status"], state(api)["version"]) == ("active", 2)
+
+
 @pytest.mark.parametrize(
     ("work", "said"),
     [

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from wasmtime import wat2wasm
 
-from nimbus_project.config import Config
-from tests.integration.builders import build, open_toolchains, watched_toolchains
+from nimbus_project.config import Config, config
+from tests.integration.builders import BUILD_SEC, FIRST_C, build, open_toolchains, watched_toolchains
 from tests.requirements import require
 from workers.drivers import process_builds, process_wasm
 from workers.toolchain import BuildError, BuildJob, BuildResult, Toolchains
@@ -289,3 +289,28 @@ def test_a_rust_compiler_is_asked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     result, lines = build(without_compilers(tmp_path, monkeypatch, ""), job("rust", handler_rs=RUST))
     assert result == BuildResult(artifact=None)
     assert len(lines) == 1 and "rustup target add wasm32-wasip1" in lines[0]
+
+
+def test_the_first_c_build_says_that_it_makes_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is there, and only where zig makes one."""
+    monkeypatch.setattr(process_wasm, "zig_cache", lambda: tmp_path)
+    monkeypatch.setattr(process_wasm, "find_spec", lambda name: name)
+    monkeypatch.setattr(process_wasm, "_SYSTEM_HEADERS", ())
+    assert process_wasm.first_c_note(["src/handler.c", "handler.h"]).startswith(FIRST_C)
+    assert process_wasm.first_c_note(["handler.rs"]) == ""
+    monkeypatch.setattr(process_wasm, "_SYSTEM_HEADERS", (str(tmp_path),))
+    monkeypatch.setattr(process_wasm.shutil, "which", lambda name: name)
+    assert process_wasm.first_c_note(["handler.c"]) == ""
+    monkeypatch.setattr(process_wasm, "_SYSTEM_HEADERS", ())
+    (tmp_path / "o" / "digest").mkdir(parents=True)
+    (tmp_path / "o" / "digest" / "libc.a").touch()
+    assert process_wasm.first_c_note(["handler.c"]) == ""
+
+
+def test_a_c_build_leaves_the_library_for_the_next() -> None:
+    """Where zig keeps it is zig's business: a version that keeps it elsewhere would be told of at each build."""
+    toolchains = process_builds.ProcessToolchains(config())
+    told: list[str] = []
+    made(toolchains, job("c", handler_c=C))
+    toolchains.build(job("c", handler_c=C), told.append, time.monotonic() + BUILD_SEC)
+    assert told == []

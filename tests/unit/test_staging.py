@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from functions.spec import ArtifactKind, FunctionSpec, StoredFolder
-from workers.artifacts import ArtifactCache
+from workers.artifacts import LEFT_AFTER_SEC, ArtifactCache
 from workers.sandbox import SandboxError
 
 
@@ -121,6 +122,39 @@ def test_what_was_not_used_for_longest_makes_room(tmp_path: Path) -> None:
     assert [place.is_dir() for place in places] == [False, True, True]
     assert (files / "a.py").read_text() == "0" * 100_000
     assert (cache.folder_of(folders[0]) / "python" / "a.py").read_text() == "0" * 100_000
+
+
+def test_a_worker_killed_while_it_makes_room_leaves_nothing_by_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    folders = [store.folder({"python/a.py": f"{n}" * 100_000, "python/b.py": "b"}) for n in range(2)]
+    cache = ArtifactCache(tmp_path / "cache", store.kept.__getitem__, max_bytes=150_000)
+
+    def killed(path: Path, **more: object) -> None:
+        next(Path(path).rglob("b.py")).unlink()
+        raise SystemExit
+
+    first = cache.folder_of(folders[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(SystemExit):
+            cache.folder_of(folders[1])
+    assert not first.exists()
+    assert (cache.folder_of(folders[0]) / "python" / "b.py").read_text() == "b"
+
+
+def test_what_killed_workers_have_left_goes_after_a_while(tmp_path: Path) -> None:
+    store = Store()
+    cache = ArtifactCache(tmp_path / "cache", store.kept.__getitem__, max_bytes=1 << 20)
+    left = [tmp_path / "cache" / name for name in (".unpack-old", ".drop-old", ".unpack-new")]
+    for folder in left:
+        (folder / "python").mkdir(parents=True)
+    for folder in left[:2]:
+        then = folder.stat().st_mtime - 2 * LEFT_AFTER_SEC
+        os.utime(folder, (then, then))
+    cache.folder_of(store.folder({"python/a.py": "a"}))
+    assert [folder.exists() for folder in left] == [False, False, True]
 
 
 def test_many_ask_for_the_same_and_it_is_fetched_once(tmp_path: Path) -> None:

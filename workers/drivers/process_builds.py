@@ -29,7 +29,7 @@ from nimbus_project.config import MIB, Config, config
 from workers.drivers.process_go import GoMissing, GoWorkshop, end_compiling
 from workers.drivers.process_packages import npm_command, pip_command
 from workers.drivers.process_tree import descendants, memory_bytes
-from workers.drivers.process_wasm import wasm_command
+from workers.drivers.process_wasm import first_c_note, wasm_command
 from workers.indexes import index_environment
 from workers.toolchain import BuildError, BuildJob, BuildResult, LineSink, result_of, tar_of_sources
 
@@ -105,6 +105,8 @@ class ProcessToolchains:
         folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._folder))
         try:
             program = find(folder)
+            if job.toolchain == "wasm" and (note := first_c_note(job.files)):
+                on_line(note)
             return self._run(program, job, folder, on_line, deadline)
         except OSError as error:
             raise BuildError(f"The system did not run the builder: {error}") from error

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from workers.toolchain import BuildError
 
 BUILDER = ROOT / "deploy" / "builders" / "wasm" / "build.py"
 _ASK_SEC = 10
+_SYSTEM_HEADERS = ("/usr/include/wasm32-wasi", "/usr/share/wasi-sysroot/include")
 
 Command = tuple[list[str], dict[str, str]]
 """A command line and its environment."""
@@ -25,9 +27,25 @@ def wasm_command(folder: Path) -> Command:
         raise BuildError("WebAssembly functions need wasmtime: run `pip install wasmtime`. Or start Docker.")
     path = os.pathsep.join(filter(None, [_rust_folder(), os.environ.get("PATH", "")]))
     # zig compiles its libc once; with a home of its own it would at every build.
-    cache = config().var_dir.absolute() / "cache" / "zig"
-    settings = {"PATH": path, "ZIG_GLOBAL_CACHE_DIR": str(cache), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+    places = {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache()), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+    settings = {"PATH": path, **places}
     return [sys.executable, str(BUILDER)], settings
+
+
+def zig_cache() -> Path:
+    """What zig keeps for all builds of this node, its libc above all."""
+    return config().var_dir.absolute() / "cache" / "zig"
+
+
+def first_c_note(sources: Iterable[str]) -> str:
+    """What to tell who waits for the first C build of this node, which has to make the C library too; "" for others."""
+    is_c = any(name.endswith(".c") for name in sources)
+    if not is_c or find_spec("ziglang") is None or any(zig_cache().glob("o/*/libc.a")):
+        return ""
+    # As the builder chooses between its two compilers (`deploy/builders/wasm/c.py`).
+    if shutil.which("clang") and any(Path(folder).is_dir() for folder in _SYSTEM_HEADERS):
+        return ""
+    return "Building the C library once for all C functions of this machine: this takes about a minute."
 
 
 def _rust_folder() -> str:
