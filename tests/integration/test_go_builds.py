@@ -121,6 +121,13 @@ def test_a_project_of_several_files_and_packages(toolchains: Toolchains) -> None
     assert json.loads(contents(result)["nimbus.json"])["module"] == "example.com/shop"
 
 
+def test_a_project_without_go_at_its_top_is_told_so(toolchains: Toolchains) -> None:
+    files = {"README.md": b"hello", "shop/handler.go": HANDLER}
+    result, lines = build(toolchains, BuildJob(toolchain="go", files=files, settings={"NIMBUS_HANDLER": "shop.main"}))
+    assert result == BuildResult(artifact=None)
+    assert "no Go file for Linux in the top folder" in lines[0]
+
+
 def test_one_folder_is_one_package(toolchains: Toolchains) -> None:
     result, lines = build(toolchains, job(a_go=b"package a\n", b_go=b"package b\n"))
     assert result.artifact is None
