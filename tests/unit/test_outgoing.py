@@ -83,7 +83,7 @@ def test_an_administrator_can_open_others() -> None:
         ("https://example.org:65536", "port from 1 to 65535"),
         ("https://example.org:0/", "port from 1 to 65535"),
         ("http://[2606:4700::1111]:70000/", "port from 1 to 65535"),
-        ("https://example.org:-1/", "not a URL"),
+        ("https://example.org:-1/", "port from 1 to 65535"),
         ("https://example.org:x/", "not a URL"),
         ("http://169.254.169.254/latest/meta-data", "not a public address"),
         ("https://example.org/" + "x" * 2048, "2048 characters"),
