@@ -80,7 +80,7 @@ def test_given_by_name_of_one_that_may_be_seen(api: Api) -> None:
     make_key("ben", "developer")
     with acting_as(standing.principal_of(user_id("ben"), "developer")):
         services.workflow_create(name="w", definition=PASS)
-    body = {"name": "f", "runtime": "python3.11", "handler": "handler.main", "code": "x = 1"}
+    body = {"name": "f", "runtime": "python3.11", "handler": "handler.main", "code": "main = 1"}
     for given in ({"workflow": "nothing"}, {"workflow": "a b"}, {"workflow": None}):
         assert "on_success" in refusal(api.post("/functions", body | {"on_success": given}), 400)["details"]
     assert api.post("/functions", body | TO_W).json()["on_success"] == {"workflow": "w"}
