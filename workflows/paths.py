@@ -157,8 +157,6 @@ def _walked(value: Any, parts: tuple[Part, ...]) -> Any:
 
 
 def _values(compiled: jsonpath.JSONPath, source: Any) -> list[Any]:
-    if not isinstance(source, (Mapping, list)):
-        return []
     root = _Node(filter_context={}, obj=source, parent=None, path="", parts=(), root=source)
     nodes: Iterable[JSONPathMatch] = [root]
     for segment in compiled.segments:

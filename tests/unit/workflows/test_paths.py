@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -199,7 +200,13 @@ def test_values_nested_too_deep_are_a_failure() -> None:
 def test_long_names_do_not_grow_with_what_is_found() -> None:
     """The library notes the path to each value: with a name of 100 kB, 2,000 times that."""
     name = "n" * 100_000
-    assert led("$..x", {name: [{"x": index} for index in range(2000)]}) == list(range(2000))
+    data = {name: [{"x": index} for index in range(2000)]}
+    tracemalloc.start()
+    try:
+        assert led("$..x", data) == list(range(2000))
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_paths_look_at_is_bounded_for_all_paths_of_a_field() -> None:
