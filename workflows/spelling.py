@@ -39,22 +39,26 @@ STATE_FIELDS: Final[Mapping[StateType, frozenset[str]]] = {
     StateType.WAIT: _ALWAYS | _ENDING | _PATHS | {"Seconds", "SecondsPath", "Timestamp", "TimestampPath"},
     StateType.PARALLEL: _WORK | {"Branches"},
     StateType.MAP: _WORK
-    | {"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"}
-    | {"ToleratedFailureCount", "ToleratedFailurePercentage"},
+    | {"ItemProcessor", "Iterator", "ItemsPath", "ItemSelector", "MaxConcurrency", "MaxConcurrencyPath"},
     StateType.SUCCEED: _ALWAYS | _PATHS,
     StateType.FAIL: _ALWAYS | {"Error", "ErrorPath", "Cause", "CausePath"},
 }
 
 _OF_JSONATA: Final = "belongs to the query language JSONata; Nimbus speaks JSONPath"
+_OF_DISTRIBUTED: Final = (
+    "is not supported: one iteration that fails is the Map's failure, unless a Catch inside it takes it"
+)
 REFUSED_FIELDS: Final[Mapping[str, str]] = {
     "HeartbeatSeconds": "is not supported: a function has no way to send a heartbeat. TimeoutSeconds bounds a Task",
     "HeartbeatSecondsPath": "is not supported: a function has no way to send a heartbeat",
     "ItemReader": "is not supported: a Map goes through an array of its input, which ItemsPath names",
     "ItemBatcher": "is not supported: a Map's iterations get one element each",
     "ResultWriter": "is not supported: a Map's result is the array of its iterations' outputs",
-    "Label": "belongs to distributed Maps, which are not supported",
-    "ToleratedFailureCountPath": "is not supported: write the number as ToleratedFailureCount",
-    "ToleratedFailurePercentagePath": "is not supported: write the number as ToleratedFailurePercentage",
+    "Label": "is not supported: it belongs to distributed Maps",
+    "ToleratedFailureCount": _OF_DISTRIBUTED,
+    "ToleratedFailureCountPath": _OF_DISTRIBUTED,
+    "ToleratedFailurePercentage": _OF_DISTRIBUTED,
+    "ToleratedFailurePercentagePath": _OF_DISTRIBUTED,
     "Credentials": "is not supported: a workflow's functions run in the name of its owner",
     "Assign": "is not supported: there are no variables, ResultPath keeps what later states need",
     "Arguments": _OF_JSONATA,

@@ -121,8 +121,6 @@ def _map(state: State, fields: Fields, _: Problems) -> State:
         item_selector=fields.template("ItemSelector" if "ItemSelector" in fields else "Parameters"),
         max_concurrency=fields.whole("MaxConcurrency", 0, MAX_CONCURRENCY) or 0,
         max_concurrency_path=fields.reference_path("MaxConcurrencyPath"),
-        tolerated_failure_count=fields.whole("ToleratedFailureCount", 0, MAX_SECONDS),
-        tolerated_failure_percentage=fields.number("ToleratedFailurePercentage", 0, 100),
     )
 
 

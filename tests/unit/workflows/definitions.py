@@ -72,8 +72,6 @@ ORDER: dict[str, Any] = {
             "ItemsPath": "$.items",
             "ItemSelector": {"item.$": "$$.Map.Item.Value"},
             "MaxConcurrency": 4,
-            "ToleratedFailurePercentage": 5,
-            "ToleratedFailureCount": 1,
             "ItemProcessor": {
                 "ProcessorConfig": {"Mode": "INLINE"},
                 "StartAt": "Send",

@@ -43,7 +43,6 @@ def test_a_whole_definition() -> None:
     assert found.states["Look"].branches == ("Left", "Right")
     ship = found.states["Ship"]
     assert (ship.branches, ship.max_concurrency, ship.items_path) == (("Send",), 4, "$.items")
-    assert (ship.tolerated_failure_count, ship.tolerated_failure_percentage) == (1, 5.0)
     assert (ship.parameters, ship.item_selector) == (ABSENT, {"item.$": "$$.Map.Item.Value"})
     failed = found.states["Failed"]
     assert (failed.error, failed.cause_path) == ("NoOrder", "$.error.Cause")

@@ -184,8 +184,8 @@ def retry(**fields: Any) -> list[dict[str, Any]]:
         ),
         (each(MaxConcurrency=-1), "States.A.MaxConcurrency", "from 0"),
         (each(MaxConcurrency=1, MaxConcurrencyPath="$.a"), "States.A.MaxConcurrencyPath", "together"),
-        (each(ToleratedFailurePercentage=101), "States.A.ToleratedFailurePercentage", "to 100"),
-        (each(ToleratedFailureCount=0.5), "States.A.ToleratedFailureCount", "integer"),
+        (each(ToleratedFailurePercentage=5), "States.A.ToleratedFailurePercentage", "not supported"),
+        (each(ToleratedFailureCount=1), "States.A.ToleratedFailureCount", "not supported"),
         # Fail.
         ([{"Type": "Fail", "Error": "E", "ErrorPath": "$.e"}], "States.A.ErrorPath", "together with Error"),
         ([{"Type": "Fail", "Cause": 5}], "States.A.Cause", "string"),
