@@ -16,7 +16,7 @@ from tests.services import RedisServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OURS = ("accounts", "functions", "invocations", "triggers")
+OURS = ("accounts", "functions", "invocations", "workflows", "triggers")
 CHANGEABLE = {"Function", "Quota", "User"}
 
 
@@ -142,6 +142,17 @@ def test_pausing_and_resuming_a_schedule(page: Client) -> None:
         assert (row.enabled, row.next_fire_at is not None) == (enabled, enabled)
 
 
+def test_stopping_an_execution(page: Client) -> None:
+    from tests.integration import executions
+
+    row = executions.start({"Wait": {"Type": "Wait", "Seconds": 60, "End": True}})
+    data = {"action": "stop", "_selected_action": [str(row.pk)]}
+    for told in (b"", b"has ended already"):
+        assert told in page.post(reverse("admin:workflows_execution_changelist"), data, follow=True).content
+        row.refresh_from_db()
+        assert row.status == "cancelled"
+
+
 def test_a_cron_expression_typed_by_hand_is_checked(page: Client) -> None:
     address = reverse("admin:functions_function_change", args=[make_function("f").pk])
     answer = page.post(address, {"cron_expression": "* * *", "cron_timezone": "Mars/Olympus"})
@@ -214,6 +225,7 @@ def _one_of_everything() -> None:
     from functions.models import Function
     from invocations.models import IdempotencyKey, InvocationLog, Report
     from nimbus_project.core.ids import new_id
+    from tests.integration import executions
     from tests.integration.plane import make_dead_letter, make_row
     from triggers.models import Schedule, ScheduleFire, Webhook, WebhookDelivery
 
@@ -248,3 +260,4 @@ def _one_of_everything() -> None:
     IdempotencyKey.objects.create(
         function_id=function.pk, key="k", body_sha256="0" * 64, invocation_id=new_id(), created_at=now
     )
+    executions.advance(executions.start({"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}, {"a": "<b>"}))

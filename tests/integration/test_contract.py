@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from django.urls import Resolver404, resolve
 
+from tests.integration import executions
 from tests.integration.accounts import As, make_key
 from tests.integration.plane import Api, refusal, wait_until
+from workflows.models import Execution
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(180)]
 
@@ -35,6 +37,11 @@ INVOKE = """request_id status_code body error* error_type* stack_trace* duration
 QUOTA = """function_count total_memory_mb today_invocations total_code_size_kb max_functions max_memory_mb
     max_invocations_per_day max_code_size_kb function_usage_percent memory_usage_percent invocation_usage_percent
     code_usage_percent"""
+WORKFLOW = "id name description* version definition created_at updated_at"
+EXECUTION = """id workflow_id workflow_name workflow_version name status input output* error* error_code*
+    current_state* trigger_type created_at started_at* completed_at* duration_ms*"""
+STEP = """number state_name state_type status input output* error* error_code* retry_count invocation_id* started_at
+    completed_at*"""
 TASK = "id type status output* error*"
 
 # What answers have besides: more than was promised, and no more than is written down here.
@@ -54,6 +61,9 @@ MORE = {
     },
     INVOKE: {"invocation_id", "start_kind"},
     QUOTA: set(),
+    WORKFLOW: set(),
+    EXECUTION: {"request_id", "truncated"},
+    STEP: {"parent", "branch", "truncated"},
     TASK: {"version", "attempt", "created_at", "started_at", "completed_at"},
 }
 
@@ -155,6 +165,30 @@ def _all_three(api: Api) -> Any:
     return rows if len(rows) == 3 else None
 
 
+def test_workflows_and_executions(api: Api) -> None:
+    api.create("hello")
+    task = {"Type": "Task", "Resource": "hello", "End": True}
+    both = {"Type": "Parallel", "Branches": [{"StartAt": "Call", "States": {"Call": task}}], "End": True}
+    made = api.post("/workflows", {"name": "w", "definition": {"StartAt": "Both", "States": {"Both": both}}})
+    assert made.status_code == 201
+    keeps(made.json(), WORKFLOW)
+    keeps(api.get("/workflows").json()["workflows"][0] | {"definition": {}}, WORKFLOW)
+    begun = api.post("/workflows/w/executions", {"input": {"a": 1}}).json()
+    keeps(begun, EXECUTION)
+    execution = Execution.objects.get(pk=begun["id"])
+    for _ in range(2):
+        executions.advance(execution)
+        executions.answer(lambda event: event)
+    shown = api.get(f"/executions/{begun['id']}").json()
+    for shape in (shown, api.get("/executions").json()["executions"][0]):
+        keeps(shape, EXECUTION)
+        assert shape["status"] == "succeeded" and {"output", "current_state", "duration_ms"} <= set(shape)
+    history = api.get(f"/executions/{begun['id']}/history").json()["history"]
+    assert [row["state_name"] for row in history] == ["Both", "Call"]
+    for row in history:
+        keeps(row, STEP)
+
+
 def test_quota_and_stats(api: Api) -> None:
     api.create("hello")
     quota = api.get("/quota").json()
@@ -179,6 +213,8 @@ LISTS = {
     "/users": "users",
     "/audit": "audit",
     "/dlq": "dead_letters",
+    "/workflows": "workflows",
+    "/executions": "executions",
     "/functions/hello/webhook/deliveries": "deliveries",
 }
 # Bounded by themselves: whole, as the contract has them.
@@ -214,7 +250,10 @@ GET /invocations/x/logs; POST /invocations/x/replay; POST /invocations/x/cancel;
 GET /invocations/x/stream; GET DELETE /dlq; GET /dlq/stats; POST /dlq/retry; GET DELETE /dlq/x; POST /dlq/x/retry
 POST /dlq/x/discard; GET /invocations/x/report
 POST /invocations/x/report/retry; POST /functions/x/webhook/enable; POST /functions/x/webhook/disable
-POST /functions/x/webhook/regenerate; PUT /functions/x/webhook
+POST /functions/x/webhook/regenerate
+PUT /functions/x/webhook; GET POST /workflows; GET PUT PATCH DELETE /workflows/x
+POST /workflows/validate; GET POST /workflows/x/executions; GET /executions; GET /executions/x
+GET /executions/x/history; POST /executions/x/stop
 """
 
 
@@ -235,7 +274,7 @@ def test_every_route_is_there_with_and_without_a_slash(locked_entrance: Api) -> 
                 assert answer.status_code not in (301, 302, 307, 308, 405), (method, address, answer.status_code)
                 assert answer.status_code != 404 or answer.json()["code"] != "not_found", (method, address, answer.text)
             tried += 1
-    assert tried == 74
+    assert tried == 87
 
 
 def test_probes_and_pages(api: Api, worker: None) -> None:

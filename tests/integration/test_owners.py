@@ -14,10 +14,12 @@ from tests.integration.test_permissions import METHODS, routes
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 SECRET_WORD = "xyzzy"
+BELOW = tuple(f"/api/v1/{kind}/nothing" for kind in ("functions", "invocations", "workflows", "executions"))
+WAIT = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 
 
 class Two:
-    """Ann has a function, an invocation, an alias; Ben has a key. Both are developers."""
+    """Ann has a function, an invocation, an alias, a workflow that runs; Ben has a key. Both are developers."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -31,6 +33,24 @@ class Two:
         sent = self.ann.post(f"/functions/{SECRET_WORD}/async?delay_sec=3600", {SECRET_WORD: 1})
         assert sent.status_code == 202
         self.invocation = sent.json()
+        made = self.ann.post("/workflows", {"name": SECRET_WORD, "description": SECRET_WORD, "definition": WAIT})
+        assert made.status_code == 201
+        self.workflow = made.json()
+        begun = self.ann.post(f"/workflows/{SECRET_WORD}/executions", {"name": SECRET_WORD, "input": SECRET_WORD})
+        assert begun.status_code == 202
+        self.execution = begun.json()
+
+    def references(self, path: str) -> list[tuple[str, str]]:
+        """What refers to Ann's, and what to nothing."""
+        ids = {
+            "functions": [self.function["id"], SECRET_WORD],
+            "invocations": [self.invocation["invocation_id"], self.invocation["request_id"]],
+            "workflows": [self.workflow["id"], SECRET_WORD],
+            "executions": [self.execution["id"]],
+        }
+        made_up = ("01900000-0000-7000-8000-000000000000", "01900000-0000-7000-8000-000000000001")
+        theirs = ids.get(path.removeprefix("/api/v1/").partition("/")[0], [])
+        return [(one, "plugh" if one == SECRET_WORD else made_up[at]) for at, one in enumerate(theirs)]
 
 
 @pytest.fixture
@@ -46,17 +66,11 @@ def _without_ids(text: str, *references: str) -> str:
 
 
 def test_every_route_answers_as_for_what_does_not_exist(two: Two) -> None:
-    """Each address below a function or invocation, each method, with the other's id and name and with made-up ones."""
+    """Each address below one of these, each method, with the other's id and name and with made-up ones."""
     different = []
     tried = 0
     for name, path, _ in routes():
-        if not path.startswith(("/api/v1/functions/nothing", "/api/v1/invocations/nothing")):
-            continue
-        if "/invocations/nothing" in path:
-            pairs = [(two.invocation["invocation_id"], "01900000-0000-7000-8000-000000000000")]
-            pairs.append((two.invocation["request_id"], "01900000-0000-7000-8000-000000000001"))
-        else:
-            pairs = [(two.function["id"], "01900000-0000-7000-8000-000000000000"), (SECRET_WORD, "plugh")]
+        pairs = two.references(path) if path.startswith(BELOW) else []
         for method in METHODS:
             for theirs, missing in pairs:
                 there, gone = (_ask(two.ben, method, path, reference) for reference in (theirs, missing))
@@ -69,10 +83,16 @@ def test_every_route_answers_as_for_what_does_not_exist(two: Two) -> None:
     assert two.ann.get(f"/functions/{SECRET_WORD}").json()["version"] == 1
     assert two.ann.get(f"/functions/{SECRET_WORD}").json()["status"] == "active"
     assert two.ann.get(f"/invocations/{two.invocation['invocation_id']}").json()["status"] == "pending"
+    assert two.ann.get(f"/workflows/{SECRET_WORD}").json() == two.workflow
+    assert two.ann.get(f"/executions/{two.execution['id']}").json()["status"] in ("pending", "running")
 
 
 def _ask(who: As, method: str, path: str, reference: str) -> Any:
-    body = {"name": "new", "value": "x", "routing_config": {"weights": [{"version": 1, "weight": 100}]}}
+    body: dict[str, Any] = {"name": "new"}
+    if "/functions/" in path:
+        body |= {"value": "x", "routing_config": {"weights": [{"version": 1, "weight": 100}]}}
+    elif "/executions/" in path:
+        body = {}
     address = path.replace("/nothing", f"/{reference}", 1)
     return who(method, address, **({"json": body} if method != "GET" else {}))
 

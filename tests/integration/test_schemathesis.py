@@ -30,6 +30,7 @@ CHECKS = [
     openapi_checks.content_type_conformance,
     openapi_checks.response_schema_conformance,
 ]
+WAIT = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 SCHEDULE = "01900000-0000-7000-8000-0000000000cc"
 # They go on for ever; their refusals are those of all other routes (test_permissions.py, test_owners.py).
 ENDLESS = ("function_logs_stream", "invocation_stream")
@@ -83,11 +84,15 @@ def _made(client: httpx.Client) -> dict[str, list[str]]:
     pattern = {"name": "fuzzed", "pattern": {"type": ["t"]}, "targets": [{"function": "fuzzed"}]}
     client.post("/event-rules", json=pattern)
     event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    client.post("/workflows", json={"name": "fuzzed", "definition": WAIT})
+    execution = client.post("/workflows/fuzzed/executions").json()["id"]
     happened = client.post("/events", headers=event).json()["events"][0]["id"]
     return {
         "event-rules": ["fuzzed"],
         "events": [happened],
         "functions": ["fuzzed"],
+        "workflows": ["fuzzed"],
+        "executions": [execution],
         "environments": ["staging"],
         "users": ["somebody"],
         "apikeys": [key],

@@ -52,8 +52,6 @@ class WorkflowUpdateSerializer(StrictSerializer):
 
 
 class WorkflowCreateSerializer(WorkflowUpdateSerializer):
-    passed_over: ClassVar[frozenset[str]] = frozenset()
-
     name = NameField()
     definition = DefinitionField()
 
