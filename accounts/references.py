@@ -24,7 +24,7 @@ def meant(rows: QuerySet[Row], reference: str, kind: str, missing: type[NotFound
         own = [row for row in found if row.owner_id == principal_var.get().user_id]
         found = own or found
     if len(found) > 1:
-        raise AmbiguousName(f"Several owners have an {kind} of this name: give its id.")
+        raise AmbiguousName("Several owners have one of this name: give its id.")
     if not found:
         raise missing(f"There is no {kind} of this id or name.")
     chosen: Row = found[0]

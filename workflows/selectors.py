@@ -57,8 +57,10 @@ def workflows(part_of_name: str = "") -> QuerySet[Workflow]:
 def workflow_get(reference: str, *, for_update: bool = False) -> Workflow:
     """By id or name; of one name, the principal's own first. Raises WorkflowNotFound, AmbiguousName. `for_update` needs
     a transaction."""
-    rows = workflows().select_for_update(of=("self",)) if for_update else workflows()
-    return references.meant(rows.select_related("definition"), reference, "workflow", WorkflowNotFound)
+    # Locked without its definition: a row that was changed while this waited for it has another one by then, and
+    # PostgreSQL, which looks at the locked row again but not at what it was joined with, would find none.
+    rows = workflows().select_for_update() if for_update else workflows().select_related("definition")
+    return references.meant(rows, reference, "workflow", WorkflowNotFound)
 
 
 def workflow_id_of(reference: str) -> UUID:

@@ -69,7 +69,7 @@ def workflow_update(reference: str, **given: Any) -> Workflow:
         for field in ("name", "description"):
             if field in given:
                 setattr(row, field, given[field])
-        if checked is not None and (stored := _stored(checked)) != row.definition:
+        if checked is not None and (stored := _stored(checked)).pk != row.definition_id:
             row.definition, row.version = stored, row.version + 1
             WorkflowVersion.objects.create(workflow=row, version=row.version, definition=stored)
         _store(row)

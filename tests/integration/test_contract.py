@@ -175,10 +175,7 @@ def test_workflows_and_executions(api: Api) -> None:
     keeps(api.get("/workflows").json()["workflows"][0] | {"definition": {}}, WORKFLOW)
     begun = api.post("/workflows/w/executions", {"input": {"a": 1}}).json()
     keeps(begun, EXECUTION)
-    execution = Execution.objects.get(pk=begun["id"])
-    for _ in range(2):
-        executions.advance(execution)
-        executions.answer(lambda event: event)
+    executions.run(Execution.objects.get(pk=begun["id"]))
     shown = api.get(f"/executions/{begun['id']}").json()
     for shape in (shown, api.get("/executions").json()["executions"][0]):
         keeps(shape, EXECUTION)

@@ -11,7 +11,7 @@ from invocations.models import IdempotencyKey, Invocation
 from invocations.selectors import LISTED_BYTES
 from nimbus_project.config import config
 from tests.integration.accounts import As, make_key
-from tests.integration.executions import advance, answer
+from tests.integration.executions import advance, run
 from tests.integration.plane import Api, in_threads, refusal
 from workflows.models import Execution
 
@@ -40,9 +40,7 @@ def begun(api: Any, body: Any = None, path: str = RUN, **more: Any) -> dict[str,
 
 
 def to_its_end(execution_id: str) -> None:
-    execution = Execution.objects.get(pk=execution_id)
-    while advance(execution).completed_at is None:
-        assert answer(lambda event: event), "it waits for something else"
+    run(Execution.objects.get(pk=execution_id))
 
 
 def test_from_its_start_to_its_end(plane: Api) -> None:

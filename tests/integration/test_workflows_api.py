@@ -27,7 +27,14 @@ DEFINITION: dict[str, Any] = {
 }
 OLDER = {
     "start_at": "Call",
-    "states": {"Call": {"type": "task", "function_id": "hello", "retry": [{"max_attempts": 2}], "end": True}},
+    "states": {
+        "Call": {
+            "type": "task",
+            "function_id": "hello",
+            "retry": [{"error_equals": ["States.ALL"], "max_attempts": 2}],
+            "end": True,
+        }
+    },
 }
 
 
@@ -234,7 +241,7 @@ def test_each_owner_has_its_own(locked_entrance: Api) -> None:
     assert (ann.get(f"{W}/w").json(), ben.get(f"{W}/w").json()) == (mine, theirs)
     assert ann.get(W).json()["total"] == ben.get(W).json()["total"] == 1
     assert root.get(W).json()["total"] == 2
-    refusal(root.get(f"{W}/w"), 400, "ambiguous_name")
+    refusal(root.get(f"{W}/w"), 409, "ambiguous_name")
     assert root.get(f"{W}/{theirs['id']}").json() == theirs
     gone = refusal(ben("PUT", f"{W}/{mine['id']}", json={"name": "taken"}), 404, "workflow_not_found")
     nothing = refusal(ben("PUT", f"{W}/01900000-0000-7000-8000-000000000000", json={"name": "taken"}), 404)
