@@ -34,7 +34,7 @@ from workflows.serializers.executions import (
     stopped_shape,
 )
 
-MAX_INPUT_DEPTH = 253
+MAX_INPUT_DEPTH = 254
 
 
 def _query(name: str, about: str, kind: OpenApiTypes = OpenApiTypes.STR, **more: Any) -> OpenApiParameter:
