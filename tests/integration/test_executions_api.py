@@ -213,6 +213,14 @@ def test_history_outlives_its_workflow(plane: Api) -> None:
     assert plane.get(f"/executions/{one}/history").json()["total"] == 1
 
 
+def test_the_same_addresses_in_a_browser(plane: Api) -> None:
+    one = begun(plane, {"input": "<b>"})["id"]
+    for path in ("/workflows", "/workflows/w", RUN, "/executions", f"/executions/{one}", f"/executions/{one}/history"):
+        page = plane.get(path, headers={"Accept": "text/html"})
+        assert page.status_code == 200 and page.headers["content-type"].startswith("text/html"), path
+        assert "<b>&quot;" not in page.text
+
+
 def test_branches_and_items_say_what_they_are_part_of(plane: Api) -> None:
     def machine(name: str, state: dict[str, Any]) -> dict[str, Any]:
         return {"StartAt": name, "States": {name: state}}
