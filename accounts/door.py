@@ -129,22 +129,19 @@ class Door:
         return Recognised(principal, None, tuple(pair for pair in limits if pair[1]))
 
     def has_room(self, who: Recognised) -> bool:
-        """Whether one more request of who was recognised can be counted in memory."""
-        limiter = self._limiter
-        return all(limiter.has_room(subject) for subject, _ in who.limits)
+        """Whether one more request of who was recognised can be counted in memory: else Redis must be asked, or it is
+        refused."""
+        return all(self._limiter.has_room(subject) for subject, _ in who.limits)
 
-    def spend(self, who: Recognised, now: float) -> tuple[Standing | None] | None:
-        """Count one request of who was recognised, in memory. None when that takes a question to Redis, or is refused:
-        nothing is counted then."""
+    def spend(self, who: Recognised, now: float) -> Standing | None:
+        """Count one request of who was recognised and has room. `now` in Unix seconds; answers as `admit`."""
         limiter = self._limiter
-        if not self.has_room(who):
-            return None
         standing: Standing | None = None
         for subject, limit in who.limits:
             standing = tighter(standing, limiter.spend(subject, limit))
         if who.key is not None:
             directory.note_use(who.key.prefix, now)
-        return (standing,)
+        return standing
 
     async def admit_stranger(self, scope: Scope) -> None:
         """Let in whoever comes, unless over the limit of its address (RateLimited): what credentials the request may

@@ -101,12 +101,9 @@ class Express:
         if function is None or function.schemas:
             return False
         link = self._dispatch.link_for(function)
-        if link is None or not _is_json(body):
+        if link is None or not _is_json(body) or not self._door.has_room(who):
             return False
-        counted = self._door.spend(who, now)
-        if counted is None:
-            return False
-        call.request_id, call.teller, call.standing = new_id_text(), TELLER, counted[0]
+        call.request_id, call.teller, call.standing = new_id_text(), TELLER, self._door.spend(who, now)
         self._dispatch.send(call, link, function, body or b"{}", who.principal, now, _TRIGGER)
         return True
 

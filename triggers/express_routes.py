@@ -115,8 +115,9 @@ class ExpressRoutes:
         if function is None or link is None:
             return False
         event = plan.frame.event(body)
-        if len(event) > self._max_event_bytes or self._door.spend(plan.who, now) is None:
+        if len(event) > self._max_event_bytes or not self._door.has_room(plan.who):
             return False
+        self._door.spend(plan.who, now)
         call.request_id, call.teller = new_id_text(), plan
         self._dispatch.send(call, link, function, event, plan.principal, now, _TRIGGER)
         return True

@@ -93,8 +93,9 @@ class ExpressWebhooks:
         if verdict.problem is not None:
             return False
         event = hot.event_of(live, headers, b"", body)
-        if len(event) > self._max_event_bytes or self._door.spend(who, now) is None:
+        if len(event) > self._max_event_bytes:
             return False
+        self._door.spend(who, now)
         call.request_id = new_id_text()
         receipt = Receipt(live, call.request_id, who.principal.address, function.name, verdict, len(body))
         delivery = call.teller = _Delivery(self._gate, receipt, self._dispatch, function, event)

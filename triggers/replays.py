@@ -55,6 +55,7 @@ class Replays:
         self._connection = client.connection_pool.make_connection()
         # For each question as a whole, below.
         self._connection.socket_timeout = None
+        self._name, self._number = new_id_text(), 0
         self._waiting: list[_Asked] = []
         self._asking: asyncio.Task[None] | None = None
 
@@ -85,7 +86,9 @@ class Replays:
 
     def ask(self, scope: str, marks: Sequence[str], seconds: int, told: Told) -> None:
         """As `take`, of marks that there are; `told` gets the answer, or Unavailable. It must not raise."""
-        self._waiting.append(_Asked([_key(scope, mark) for mark in marks], seconds, new_id_text(), told))
+        self._number += 1
+        owner = f"{self._name}-{self._number}"
+        self._waiting.append(_Asked([_key(scope, mark) for mark in marks], seconds, owner, told))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
 
