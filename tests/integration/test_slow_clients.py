@@ -23,7 +23,7 @@ LARGE = 16 * 1024 * 1024
 class Application:
     """Reads the whole body, then answers; at /large with more than anybody's buffers take."""
 
-    express = SimpleNamespace(takes=lambda *_: False)
+    ways = (SimpleNamespace(new_habit=object, takes=lambda *_: False),)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
