@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from engine import LIBRARY, form_of  # type: ignore[import-not-found]
+from engine import LIBRARY, form_of, load_compiled, load_module, make_engine, wasi_linker  # type: ignore[import-not-found]
 from instance import Fresh, Setting, Variables  # type: ignore[import-not-found]
 from link import Output  # type: ignore[import-not-found]
 from streams import Streams  # type: ignore[import-not-found]
 from traps import Fault, fault_of  # type: ignore[import-not-found]
-from wasmtime import Engine, ExitTrap, FuncType, Linker, Module, Trap, TrapCode, ValType, WasmtimeError
+from wasmtime import Engine, ExitTrap, FuncType, Module, Trap, TrapCode, ValType, WasmtimeError
 from watchdog import Watchdog  # type: ignore[import-not-found]
 
 ALMOST_FULL = 0.9
@@ -25,12 +25,22 @@ Signature = tuple[list[ValType], list[ValType]]
 class Host:
     """What every module finds and no module changes; made before the code is there."""
 
-    def __init__(self, engine: Engine, linker: Linker, *, tmp: str) -> None:
-        self.engine = engine
-        self.linker = linker
+    def __init__(self, *, tmp: str) -> None:
         self.tmp = tmp
+        self.engine = make_engine(in_turns=True)
+        self.linker = wasi_linker(self.engine)
         self.streams = Streams()
-        self.watchdog = Watchdog(engine)
+        self.watchdog = Watchdog(self.engine)
+
+    def load(self, folder: str) -> Module:
+        """Raises WasmtimeError, OSError."""
+        try:
+            return load_compiled(self.engine, folder)
+        except WasmtimeError:
+            # Compiled by another version, or it needs more than there is in the place where instances take turns.
+            self.engine = self.watchdog.engine = make_engine()
+            self.linker = wasi_linker(self.engine)
+        return load_module(self.engine, folder)
 
 
 class Function:

@@ -11,6 +11,7 @@ import os
 os.environ["WASMTIME_BACKTRACE_DETAILS"] = "1"
 
 from wasmtime import Config, Engine, FuncType, Linker, Module, ValType, WasmtimeError
+from wasmtime import _ffi as ffi
 
 MODULE, COMPILED = "module.wasm", "module.cwasm"
 """The artifact's two files."""
@@ -28,20 +29,52 @@ class WrongModule(Exception):
     """The module can't be a function; the message says why and what to do."""
 
 
-def make_engine() -> Engine:
-    """Calls can be interrupted from outside (epochs), deep recursion is a trap, code is optimised."""
+TABLES, TABLE_ELEMENTS = 4, 1024 * 1024
+"""What a module may have for its instances to take turns in one place, besides one memory."""
+
+
+def make_engine(*, in_turns: bool = False) -> Engine:
+    """Calls can be interrupted from outside (epochs), deep recursion is a trap, code is optimised.
+
+    `in_turns`: its instances live in one place, one after the other, which the engine empties in between. That costs
+    a third less than memory mapped anew for each. A module that needs more than the place has can't be loaded then."""
     config = Config()
     config.epoch_interruption = True
     config.max_wasm_stack = STACK_BYTES
     config.cranelift_opt_level = "speed"
+    if in_turns:
+        _share_one_place(config)
     return Engine(config)
+
+
+def _share_one_place(config: Config) -> None:
+    limits = ffi.wasmtime_pooling_allocation_config_new()
+    for name, limit in (
+        ("total_core_instances", 1),
+        ("total_memories", 1),
+        ("total_tables", TABLES),
+        ("max_tables_per_module", TABLES),
+        ("table_elements", TABLE_ELEMENTS),
+        ("total_gc_heaps", 1),
+        ("total_stacks", 0),
+        # At once: none of it waits for others to be given back with it.
+        ("decommit_batch_size", 1),
+    ):
+        getattr(ffi, f"wasmtime_pooling_allocation_config_{name}_set")(limits, limit)
+    ffi.wasmtime_pooling_allocation_strategy_set(config.ptr(), limits)
+    ffi.wasmtime_pooling_allocation_config_delete(limits)
+
+
+def load_compiled(engine: Engine, folder: str) -> Module:
+    """The artifact's module as it was compiled ahead of time. Raises WasmtimeError, OSError."""
+    return Module.deserialize_file(engine, os.path.join(folder, COMPILED))
 
 
 def load_module(engine: Engine, folder: str) -> Module:
     """The artifact's module: as it was compiled ahead of time, else compiled now (another version of wasmtime, or a
     processor that lacks what the builder's had). Raises WasmtimeError, OSError."""
     try:
-        return Module.deserialize_file(engine, os.path.join(folder, COMPILED))
+        return load_compiled(engine, folder)
     except WasmtimeError:
         with open(os.path.join(folder, MODULE), "rb") as file:
             return Module(engine, file.read())

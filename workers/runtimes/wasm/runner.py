@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from call import Function, Host  # type: ignore[import-not-found]
-from engine import WrongModule, load_module, make_engine, wasi_linker  # type: ignore[import-not-found]
+from engine import WrongModule  # type: ignore[import-not-found]
 from instance import Variables  # type: ignore[import-not-found]
 from link import (  # type: ignore[import-not-found]
     EXIT_DISCONNECTED,
@@ -46,8 +46,7 @@ class Runner:
     def __init__(self, link: Link, tmp: str) -> None:
         self.link = link
         # Before the code is there: what can be made ready without it.
-        engine = make_engine()
-        self.host = Host(engine, wasi_linker(engine), tmp=tmp)
+        self.host = Host(tmp=tmp)
         self.peak = Peak()
         self.load: dict[str, Any] = {}
         self.function: Function | None = None
@@ -84,7 +83,7 @@ class Runner:
     def prepared(self, head: dict[str, Any]) -> Function:
         if head["artifact_kind"] != "wasm":
             raise Fault("ArtifactKind", f"This runtime can't load an artifact of kind {head['artifact_kind']!r}.")
-        module = load_module(self.host.engine, os.path.join(head["files"], "task"))
+        module = self.host.load(os.path.join(head["files"], "task"))
         left_mb = max(LEAST_MB, head["memory_mb"] - resident_mb() - RESERVE_MB)
         return Function(
             self.host,

@@ -16,7 +16,8 @@ class Watchdog:
     """A thread that sleeps until the call's deadline, and through the ends of calls before it."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
+        """That of the present calls."""
         self._guard = threading.Lock()
         self._changed = threading.Condition(self._guard)
         self._deadline: float | None = None
@@ -50,6 +51,6 @@ class Watchdog:
                 else:
                     # More than once: the call may have set its own mark after the first.
                     self.bit = True
-                    self._engine.increment_epoch()
+                    self.engine.increment_epoch()
                     self._wakes_at = now + AGAIN_SEC
                 self._changed.wait(None if self._wakes_at == float("inf") else self._wakes_at - now)
