@@ -98,6 +98,31 @@ def test_a_memory_that_grows_is_limited_in_the_sandbox_itself(driver: SandboxDri
         assert (outcome.status, outcome.output) == (Status.SUCCESS, b"{}"), outcome
 
 
+MORE_TABLES = "(table 1 funcref)" * 8
+
+
+@pytest.mark.parametrize("more", ["", MORE_TABLES], ids=["in turns", "needs more than the place"])
+def test_nothing_of_a_call_is_there_for_the_next(driver: SandboxDriver, more: str) -> None:
+    """Neither where its memory was from the start, nor where it grew to, nor in a table."""
+    text = f"""(module {WRITE} {MEMORY} {DATA} (table $t 1 10 funcref) {more} (global $g (mut i32) (i32.const 0))
+      (func $f) (elem declare func $f)
+      (func $fresh (param i32) (if (local.get 0) (then unreachable)))
+      (func (export "_start")
+        (call $fresh (i32.load (i32.const 5000)))
+        (call $fresh (global.get $g))
+        (call $fresh (i32.eqz (ref.is_null (table.get $t (i32.const 0)))))
+        (call $fresh (i32.ne (memory.size) (i32.const 1)))
+        (drop (memory.grow (i32.const 40)))
+        (call $fresh (i32.load (i32.const 2000000)))
+        (i32.store (i32.const 5000) (i32.const 7))
+        (i32.store (i32.const 2000000) (i32.const 7))
+        (global.set $g (i32.const 7))
+        (table.set $t (i32.const 0) (ref.func $f))
+        {SAYS}))"""
+    for outcome in called(driver, spec_of(text), 4):
+        assert (outcome.status, outcome.output) == (Status.SUCCESS, b"{}"), outcome
+
+
 def test_what_was_compiled_ahead_elsewhere_is_compiled_here(driver: SandboxDriver) -> None:
     """By another version, for another processor, or damaged."""
     text = f'(module {WRITE} {MEMORY} {DATA} (func (export "_start") {SAYS}))'
