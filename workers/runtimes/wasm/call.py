@@ -35,12 +35,13 @@ class Host:
     def load(self, folder: str) -> Module:
         """Raises WasmtimeError, OSError."""
         try:
-            return load_compiled(self.engine, folder)
+            module: Module = load_compiled(self.engine, folder)
         except WasmtimeError:
             # Compiled by another version, or it needs more than there is in the place where instances take turns.
             self.engine = self.watchdog.engine = make_engine()
             self.linker = wasi_linker(self.engine)
-        return load_module(self.engine, folder)
+            module = load_module(self.engine, folder)
+        return module
 
 
 class Function:
