@@ -222,7 +222,10 @@ def _payload(value: Any) -> bytes | None:
     """As stored; null takes it away."""
     if value is None:
         return None
-    text = orjson.dumps(value)
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise _invalid("payload", "Is nested too deeply.") from error
     if len(text) > MAX_PAYLOAD_BYTES:
         raise _invalid("payload", f"Is {len(text)} bytes of JSON; at most {MAX_PAYLOAD_BYTES} (256 KiB) are allowed.")
     return text

@@ -272,7 +272,7 @@ def end(
     execution.started_at = execution.started_at or now
     execution.timeout_at = None
     if failure is not None:
-        execution.error_code, execution.error = failure.error[:256], failure.cause
+        execution.error_code, execution.error = _told(failure)
     changed = ("status", "current_state", "steps_made", "output", "error", "error_code")
     execution.save(update_fields=[*changed, "started_at", "completed_at", "timeout_at"])
     transaction.on_commit(metrics.WORKFLOW_EXECUTIONS.labels(execution.workflow_name, str(status)).inc)
@@ -284,10 +284,15 @@ def end(
 def _close(step: Step, status: StepStatus, now: datetime, failure: Failure | None = None) -> None:
     step.status, step.completed_at, step.wake_at, step.timeout_at = status, now, None, None
     if failure is not None:
-        step.error_code, step.error = failure.error[:256], failure.cause
+        step.error_code, step.error = _told(failure)
     duration_ms = (now - (step.started_at or now)).total_seconds() * 1000
     transaction.on_commit(partial(metrics.WORKFLOW_STEP_DURATION.observe, duration_ms))
     _store(step)
+
+
+def _told(failure: Failure) -> tuple[str, str]:
+    """Its name and its cause as columns take them: PostgreSQL's text has no NUL."""
+    return failure.error[:256].replace("\0", "\N{SYMBOL FOR NULL}"), failure.cause.replace("\0", "\N{SYMBOL FOR NULL}")
 
 
 def _store(step: Step) -> None:

@@ -166,3 +166,18 @@ def test_trying_a_pattern(plane: Api) -> None:
     refusal(plane.post(f"{R}/test", {"pattern": {"a": [-1]}, "event": many}), 400)
     big = {"pattern": {"a": [1]}, "event": {"a": 1, "b": "x" * 200_000}, "input_template": ["<$.b>"] * 50}
     refusal(plane.post(f"{R}/test", big), 400)
+
+
+@pytest.mark.parametrize("depth", [300, 1000])
+def test_what_is_nested_deeply_is_refused_and_no_error_of_ours(plane: Api, depth: int) -> None:
+    """JSON is read 1,024 deep and written 254 deep; Python's own writer ends somewhere else."""
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    rules = b'{"name": "r", "pattern": %s, "targets": [{"function": "hello", "input_template": %s}]}'
+    for path, body in (
+        (R, rules % (deep, b"{}")),
+        (R, rules % (b'{"type": ["x"]}', deep)),
+        (f"{R}/test", b'{"pattern": {"type": ["x"]}, "event": {"type": "x"}, "input_template": %s}' % deep),
+        (f"{R}/test", b'{"pattern": %s, "event": {}}' % deep),
+        ("/schedules", b'{"function": "hello", "cron_expression": "0 0 * * *", "payload": %s}' % deep),
+    ):
+        refusal(plane("POST", path, content=body, headers={"content-type": "application/json"}), 400)

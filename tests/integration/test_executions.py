@@ -173,6 +173,12 @@ def test_what_goes_round_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> N
     assert Step.objects.count() <= 250 + advancing.STEPS_AT_ONCE
 
 
+def test_a_cause_may_have_any_character() -> None:
+    execution = run(start({"A": {"Type": "Fail", "ErrorPath": "$.e", "CausePath": "$.c"}}, {"e": "a\0b", "c": "\0"}))
+    assert (execution.status, execution.error_code, execution.error) == ("failed", "a\u2400b", "\u2400")
+    assert Step.objects.get().error == "\u2400"
+
+
 # -- branches
 
 PARALLEL = {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import orjson
 from rest_framework import serializers
 
-from functions.serializers.strict import NameField, StrictSerializer, TextField
+from functions.serializers.strict import AnyJsonField, NameField, StrictSerializer, TextField
 from triggers.event_rules import MAX_TARGETS, shown_targets
 from triggers.models import EventRule
 from triggers.patterns import Mismatch
@@ -20,7 +20,7 @@ class TargetSerializer(StrictSerializer):
     function = TextField(required=False, help_text="id or name; of yours, or shared with you")
     workflow = TextField(required=False, help_text="id or name; instead of a function")
     alias = TextField(required=False, allow_blank=True, max_length=64, help_text="of a function")
-    input_template = serializers.JSONField(
+    input_template = AnyJsonField(
         required=False, allow_null=True, help_text="what it is called with instead of the event: `<$.data.id>` in it"
     )
 
@@ -28,7 +28,7 @@ class TargetSerializer(StrictSerializer):
 class EventRuleCreateSerializer(StrictSerializer):
     name = NameField()
     description = TextField(required=False, allow_blank=True, max_length=4096)
-    pattern = serializers.JSONField(help_text="as EventBridge's, over the CloudEvent's attributes and data")
+    pattern = AnyJsonField(help_text="as EventBridge's, over the CloudEvent's attributes and data")
     targets = serializers.ListField(child=TargetSerializer(), min_length=1, max_length=MAX_TARGETS)
     enabled = serializers.BooleanField(required=False)
 
@@ -40,7 +40,7 @@ class EventRuleUpdateSerializer(StrictSerializer):
 
     name = NameField(required=False)
     description = TextField(required=False, allow_blank=True, max_length=4096)
-    pattern = serializers.JSONField(required=False)
+    pattern = AnyJsonField(required=False)
     targets = serializers.ListField(child=TargetSerializer(), required=False, min_length=1, max_length=MAX_TARGETS)
     enabled = serializers.BooleanField(required=False)
 
@@ -75,9 +75,9 @@ class EventRuleListSerializer(serializers.Serializer):
 
 
 class PatternTestSerializer(StrictSerializer):
-    pattern = serializers.JSONField()
+    pattern = AnyJsonField()
     event = serializers.DictField(help_text="a CloudEvent in its JSON form, or any object")
-    input_template = serializers.JSONField(required=False, allow_null=True)
+    input_template = AnyJsonField(required=False, allow_null=True)
 
 
 class MismatchSerializer(serializers.Serializer):

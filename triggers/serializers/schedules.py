@@ -14,7 +14,7 @@ from rest_framework import serializers
 from functions import cron
 from functions.selectors import NAME_PATTERN
 from functions.serializers.functions import TextField
-from functions.serializers.strict import StrictSerializer
+from functions.serializers.strict import AnyJsonField, StrictSerializer
 from triggers import own_schedules
 from triggers.models import CatchUp, FireStatus, Overlap, Schedule, ScheduleFire
 
@@ -41,7 +41,7 @@ class ScheduleFieldsSerializer(StrictSerializer):
     cron_timezone = TextField(
         required=False, max_length=64, validators=[cron.check_timezone], help_text="such as Europe/Berlin; UTC"
     )
-    payload = serializers.JSONField(required=False, allow_null=True, help_text="any JSON; the event's `payload`")
+    payload = AnyJsonField(required=False, allow_null=True, help_text="any JSON; the event's `payload`")
     alias = TextField(required=False, allow_blank=True, max_length=64, help_text="of a function")
     version = serializers.IntegerField(
         required=False, allow_null=True, min_value=1, max_value=2**31 - 1, help_text="of a function"
