@@ -110,7 +110,9 @@ class CallDesk:
     async def function(self, reference: str) -> LiveFunction:
         """From memory, else from the database. Raises FunctionNotFound."""
         known = directory.known(reference)
-        return known if known is not None else await self.in_thread(directory.look_up, reference)
+        # That it can be called now, as when a worker has built it, may be news that is still on its way: read again
+        # before anybody is refused.
+        return known if known is not None and known.invokable else await self.in_thread(directory.look_up, reference)
 
     async def call(self, new: NewInvocation) -> RunRecord:
         """Run it and wait. The record says how it ended; raises NimbusError when it could not be run."""

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from functions import directory, services
 from functions.errors import FunctionNotFound
-from functions.models import Function
+from functions.models import Function, FunctionStatus
 from invocations import foresight
 from nimbus_project.core import redis
 from tests.integration.plane import Api, in_threads, make_function, wait_until
@@ -105,6 +105,17 @@ def test_a_change_of_another_process_is_told(api: Api) -> None:
 
     wait_until(told, "the news")
     assert api.post("/functions/hello/async", {}).json()["code"] == "function_not_active"
+
+
+def test_nobody_is_refused_by_what_is_known_from_before_a_build(api: Api) -> None:
+    """Whoever has read that a function is active may call it, though the worker's news of that has not come yet."""
+    make_function()
+    services.function_set_online("hello", online=False)
+    assert not directory.look_up("hello").invokable
+    Function.objects.update(status=FunctionStatus.ACTIVE)
+    assert api.post("/functions/hello/async", {}).status_code == 202
+    refused = services.function_set_online("hello", online=False)
+    assert api.post(f"/functions/{refused.pk}/async", {}).json()["code"] == "function_not_active"
 
 
 def test_news_of_another_function_changes_nothing() -> None:
