@@ -13,7 +13,6 @@ import os
 import select
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -34,9 +33,6 @@ class Streams:
         self._sinks: dict[int, Sink] = {}
         """Empty between calls."""
         self._timer = make_timer(PATIENCE_SEC)
-        self._is_timed = False
-        """Whether the other thread is to come back to see how far the call is."""
-        self._began = 0.0
         # What this program itself has to say goes where it went.
         sys.stderr = open(os.dup(2), "w", buffering=1)  # noqa: SIM115
         self._stdout, self._stderr = self._open(1), self._open(2)
@@ -54,11 +50,11 @@ class Streams:
 
     def begin(self, stdout: Sink, stderr: Sink) -> None:
         """A call starts: what it writes goes there."""
-        self._began = time.monotonic()
         self._sinks = {self._stdout: stdout, self._stderr: stderr}
-        if not self._is_timed:
-            self._is_timed = True
-            self._timer.start()
+        # Anew for each call, though once for many would be a system call less: then the other thread wakes now and
+        # then, and Linux takes who wakes several for one that is best left where it is (wake_wide() of kernel/sched/
+        # fair.c). Worker and runner then don't share a processor and its caches, which costs far more.
+        self._timer.start()
 
     def end(self) -> None:
         """The call is over: all it wrote has gone there. May be said twice."""
@@ -74,23 +70,11 @@ class Streams:
     def _pump(self) -> None:
         while True:
             self._timer.wait()
-            # In this order: a call that begins in between is either seen here, or sets the timer.
-            self._is_timed = False
             while self._sinks:
-                self._is_timed = True
-                self._look()
-                self._is_timed = False
-
-    def _look(self) -> None:
-        """At the call that runs now, be it a later one than the timer was set for."""
-        left = self._began + PATIENCE_SEC - time.monotonic()
-        if left > 0:
-            time.sleep(left)
-            return
-        self._poll.poll(_LOOK_MS)
-        with self._guard:
-            for read in self._sinks:
-                self._take(read)
+                self._poll.poll(_LOOK_MS)
+                with self._guard:
+                    for read in self._sinks:
+                        self._take(read)
 
     def _take(self, read: int) -> int:
         """How much there was of what one read takes."""
@@ -113,7 +97,8 @@ class Timer(Protocol):
 
 
 class KernelTimer:
-    """Of Linux (timerfd_create(2)); Python has it from 3.13 on. Starting it wakes nobody."""
+    """Of Linux (timerfd_create(2)); Python has it from 3.13 on. Calls that follow each other closely wake nobody: each
+    starts it again."""
 
     _MONOTONIC = 1
 
