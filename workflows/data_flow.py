@@ -86,21 +86,11 @@ def items_of(state: State, raw_input: Any, context: Context) -> list[Any]:
     return items
 
 
-def item_input(
-    state: State, raw_input: Any, context: Context, index: int, value: Any, source: random.Random | None = None
-) -> Any:
-    """The input of one iteration: the element, or what ItemSelector makes of it and of the Map's input."""
-    if state.item_selector is ABSENT:
-        return value
-    return _item(
-        Scope(_selected(state.input_path, raw_input, context), context, "ItemSelector", source), state, index, value
-    )
-
-
 def item_inputs(
     state: State, raw_input: Any, context: Context, items: Sequence[Any], source: random.Random | None = None
 ) -> list[Any]:
-    """Those of all iterations. What they may look at is bounded for all together."""
+    """The inputs of all iterations: the element, or what ItemSelector makes of it and of the Map's input. What they
+    may look at is bounded for all together."""
     if state.item_selector is ABSENT:
         return list(items)
     scope = Scope(_selected(state.input_path, raw_input, context), context, "ItemSelector", source)

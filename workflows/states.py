@@ -115,8 +115,6 @@ class State:
     max_concurrency: int = 0
     """0: as many as the platform lets."""
     max_concurrency_path: str = ""
-    tolerated_failure_count: int | None = None
-    tolerated_failure_percentage: float | None = None
     error: str = ""
     """Fail."""
     error_path: str = ""
@@ -158,5 +156,3 @@ RESULT_PATH_MATCH = "States.ResultPathMatchFailure"
 NO_CHOICE = "States.NoChoiceMatched"
 BRANCH_FAILED = "States.BranchFailed"
 INTRINSIC = "States.IntrinsicFailure"
-ITEM_FAILED = "States.ExceedToleratedFailureThreshold"
-QUERY_FAILED = "States.QueryEvaluationError"

@@ -226,7 +226,6 @@ def test_item_selectors(field: str) -> None:
     wanted = [{"parcel": {"prod": prod}, "n": n, "courier": "UQS"} for n, prod in enumerate(("R31", "S39"))]
     items = data_flow.items_of(state, SHIPMENT, CONTEXT)
     assert data_flow.item_inputs(state, SHIPMENT, CONTEXT, items) == wanted
-    assert data_flow.item_input(state, SHIPMENT, CONTEXT, 1, items[1]) == wanted[1]
     assert "Map" not in CONTEXT
 
 
